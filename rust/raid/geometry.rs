@@ -486,3 +486,6 @@ fn sub_mod(value: u16, by: u16, modulus: u16) -> u16 {
 }
 
 const _: () = assert!(ROW_SECTORS_U32 as u64 == ROW_SECTORS);
+
+#[cfg(test)]
+mod tests;
