@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0
+"""mdadm's own test suite (Debian's source package), run in a guest."""
+
+import tempfile
+from pathlib import Path
+
+from .machine import follow
+from .qemu import QemuGuest
+from .roots import build_root, in_root, refresh_index
+from .util import cached, lock, say
+
+# Its runner wants these two beside it; everything else is the guest's own
+# mdadm, the program that users have.
+SOURCE_RECIPE = """
+cd /tmp
+apt-get -q source --only-source mdadm
+cd mdadm-*/
+make -j2 CWFLAGS=-w CXFLAGS= raid6check
+make -j2 CWFLAGS=-w CXFLAGS= test_stripe
+rm -rf .git ./*.o .pc debian
+tar cf /build/mdadm/mdadm.tar .
+"""
+
+# The suite's runner uses the mdadm beside it.
+JOB = """#!/bin/bash
+# Runs mdadm's tests; arguments: their names.
+set -u
+mkdir -p /usr/src/mdadm
+tar xf /lab/mdadm.tar -C /usr/src/mdadm
+cd /usr/src/mdadm || exit 2
+cp "$(command -v mdadm)" "$(command -v mdmon)" .
+modprobe loop max_loop=20
+if [ -f /lab/raid5c.ko ]; then
+    /lab/bin/raid5c-load || exit 2
+fi
+lsmod | grep -E '^raid(5c|456) '
+failed=
+for name in "$@"; do
+    begin=$SECONDS
+    if ./test --tests="$name" --logdir=/tmp/mdadm-logs --save-logs \\
+        --keep-going; then
+        result=pass
+    else
+        result=FAIL
+        failed="$failed $name"
+        tail -n 60 /tmp/mdadm-logs/*"$name"* 2>/dev/null
+    fi
+    echo "mdadm-test: $name: $result in $((SECONDS - begin)) s"
+done
+lsmod | grep -E '^raid(5c|456) '
+[ -z "$failed" ] || { echo "mdadm-test: failed:$failed"; exit 1; }
+"""
+
+
+def mdadm_source(choice):
+    """Return the directory with mdadm's source and the two helpers."""
+    build = build_root(choice)
+
+    def make(directory):
+        with lock(f"index-{build.name}"):
+            refresh_index(build / "root", choice)
+            in_root(build / "root", SOURCE_RECIPE,
+                    "mdadm: source and test helpers", "mdadm-source",
+                    binds=[(directory, "/build/mdadm")])
+
+    return cached("mdadm", {"build": build.name, "recipe": SOURCE_RECIPE},
+                  make)
+
+
+def mdadm_tests(names, module, timeout, choice):
+    """Run some of mdadm's tests in a guest; return 0 if all pass.
+
+    `module` is the raid5c.ko to test; with None, raid456 is tested.
+    """
+    source = mdadm_source(choice)
+    with tempfile.TemporaryDirectory(prefix="raid5c-", dir="/dev/shm") as temp:
+        script = Path(temp) / "job"
+        script.write_text(JOB)
+        guest = QemuGuest(Path(temp) / "machine", memory_mb=2048,
+                          module=module, udev=True, choice=choice)
+        with guest:
+            say(f"mdadm's tests: {' '.join(names)} ...")
+            guest.start(script, names, files=[source / "mdadm.tar"])
+            with follow(guest.job_log):
+                code = guest.wait(timeout)
+    say(f"mdadm's tests: {'all passed' if code == 0 else 'FAILED'}")
+    return code
