@@ -179,17 +179,25 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
     }
 
     /// Reserves room for one flush payload that names `rows` rows; none of them counts as pending.
+    ///
+    /// The rows are on the members, flushed, and must have no newer entries in the log: recovery
+    /// would drop those. So this comes before anything new is placed for one of the rows.
     pub(crate) fn place_flush(&mut self, rows: usize) -> Result<Placed, PlaceError> {
         let bytes = flush_entry(rows).ok_or(PlaceError::TooLarge)?;
         self.reserve(bytes, 0, 0)
     }
 
-    /// Opens a unit without entries, closing the open one; rows may be placed into it later.
+    /// Reserves a unit without entries, after closing the open one; the shell must write both.
+    ///
+    /// It is closed from the start, so that it stays without rows: once it is stable the tail can
+    /// move there, whatever comes after it. A log begins with one (see `ScanReport::restart`).
     pub(crate) fn place_empty(&mut self) -> Result<Placed, PlaceError> {
         if self.failed() {
             return Err(PlaceError::Failed);
         }
-        self.open_unit(0, 0, 0)
+        let placed = self.open_unit(0, 0, 0)?;
+        let _closed = self.close_open();
+        Ok(placed)
     }
 
     /// Closes the open unit, if there is one: the shell must write it.
@@ -387,6 +395,11 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         self.ring.free(self.head, self.tail.block)
     }
 
+    /// Returns how many more units can be in flight at once.
+    pub(crate) fn spare_units(&self) -> usize {
+        self.units.len().saturating_sub(self.in_flight)
+    }
+
     /// Tells whether a write or a flush of the journal has failed; that is final.
     pub(crate) fn failed(&self) -> bool {
         self.failed_from.is_some()
@@ -456,7 +469,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             self.starved = true;
             return Err(PlaceError::NoSpace);
         }
-        if self.in_flight >= self.units.len() {
+        if self.spare_units() == 0 {
             return Err(PlaceError::Busy);
         }
         let closed = self.close_open();

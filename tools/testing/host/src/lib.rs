@@ -15,4 +15,8 @@ mod journal;
 mod raid;
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod crc;
+#[cfg(test)]
+mod device;
