@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The lab: builds raid5c.ko and runs scripts in throw-away machines that have it.
+"""The lab: builds raid5c.ko, runs scripts in throw-away machines with it.
 
 Test suites put ``tools/`` on ``sys.path`` and use what is named here::
 

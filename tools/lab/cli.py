@@ -2,11 +2,13 @@
 """The command line: tools/lab/lab COMMAND."""
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
 import sys
 import tempfile
+import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -95,6 +97,19 @@ def run_command(args):
             shutil.rmtree(workdir, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _terminal_kept():
+    """Restore the terminal's settings, which a killed machine leaves raw."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    saved = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
+
+
 def shell_command(args):
     """lab shell: an interactive shell in a machine."""
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -104,11 +119,9 @@ def shell_command(args):
             workdir, _disks(args, workdir), **_machine_options(args))
         if args.kind == "qemu":
             say("ctrl-A X kills the machine")
-        with machine:
+        with _terminal_kept(), machine:
             machine.start(None, interactive=True)
-            while machine.process.poll() is None:
-                if (machine.share / "job.rc").exists():
-                    break
+            while machine.process.poll() is None and not machine.ended:
                 time.sleep(0.1)
     return 0
 

@@ -182,6 +182,11 @@ class Machine(ABC):
         except (FileNotFoundError, ValueError):
             return None
 
+    @property
+    def ended(self):
+        """Whether the job has ended."""
+        return self._exit_code() is not None
+
     def wait(self, timeout):
         """Return the job's exit code; the machine is dead afterwards."""
         deadline = time.monotonic() + timeout
@@ -204,7 +209,7 @@ class Machine(ABC):
         wanted = text.encode()
         while True:
             ended = (self.process.poll() is not None
-                     or self._exit_code() is not None)
+                     or self.ended)
             for path in (self.job_log, self.console):
                 if path.exists() and wanted in path.read_bytes():
                     return

@@ -121,7 +121,8 @@ def chroot_argv(root, script, binds=(), env=None):
     for host, inner in binds:
         lines.append(f'mkdir -p "$R{inner}"; mount --bind '
                      f'{shlex.quote(str(host))} "$R{inner}"')
-    keep = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
+    keep = {name: value for name, value in os.environ.items()
+            if name.lower().endswith("_proxy")}
     values = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
               "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive",
               **keep, **(env or {})}

@@ -76,7 +76,7 @@ def run_logged(argv, title, name, **kwargs):
                     last = log_tail(log, 1).strip()[:70]
                     say(f"  {time.monotonic() - begin:.0f} s: {last}")
         except BaseException:
-            proc.terminate()
+            _end(proc)
             raise
         if rc:
             raise LabError(f"{title}: failed with status {rc}; the log "
@@ -84,6 +84,19 @@ def run_logged(argv, title, name, **kwargs):
     final = log_file(name)
     log.replace(final)
     return final
+
+
+def _end(proc):
+    """End a command that is no longer wanted.
+
+    unshare ignores SIGTERM; when it is killed, so is all below it.
+    """
+    proc.terminate()
+    try:
+        proc.wait(3)
+    except subprocess.TimeoutExpired:
+        proc.kill()
+        proc.wait()
 
 
 @contextlib.contextmanager
@@ -130,7 +143,7 @@ def cached(kind, inputs, build):
 
 
 def remove_tree(path):
-    """Remove a directory of the cache, refusing if anything is mounted in it."""
+    """Remove a cached directory, refusing if anything is mounted in it."""
     path = Path(path)
     if not path.exists():
         return
