@@ -277,11 +277,20 @@ pub(crate) struct ScanReport {
 }
 
 impl ScanReport {
-    /// Returns where the log must go on: at the end, with a jump in sequence.
+    /// Returns where the log must go on: at the end, with a jump in sequence. An empty unit goes
+    /// there, which then becomes the tail.
     ///
-    /// If nothing is pending the shell writes an empty unit there, makes it the tail, and puts the
-    /// head after it. The old tail must not stay: from it, recovery would come to the first unit
-    /// that did not verify, and past a new one written there to old ones that do.
+    /// The old tail must not stay: from it, recovery would come to the first unit that did not
+    /// verify, and past a new one written there to old ones that do.
+    ///
+    /// Without data-only rows, and with the members flushed: write the empty unit (there always is a
+    /// block for it, the one that a log keeps free), flush it, write the superblock with this tail,
+    /// and start a log with this tail and the head after it.
+    ///
+    /// With data-only rows: start a log with the old tail and with this head; place an empty unit,
+    /// then the rows; when all of that was handed out as stable, move the tail to the empty unit,
+    /// which is the candidate. Only then may the rows be completed and go to the members: until the
+    /// superblock is written, a crash finds the old log, and these rows in it.
     pub(crate) fn restart(&self) -> Position {
         Position {
             block: self.end.block,
@@ -373,7 +382,7 @@ pub(crate) fn scan<R: Source, W: Sink, M: Pending>(
             end: log.tail,
             end_reason: ScanEnd::BeyondRing,
         },
-        left: log.ring.blocks(),
+        left: log.ring.blocks().saturating_sub(1),
     };
     scan.run(meta, page)?;
     Ok(scan.report)
@@ -382,7 +391,8 @@ pub(crate) fn scan<R: Source, W: Sink, M: Pending>(
 /// The result of a step that ends either the scan (inner) or everything (outer).
 type Step<T, R, W, M> = Result<Result<T, ScanEnd>, Fault<R, W, M>>;
 
-/// A scan under way; `left` blocks of the ring were not scanned yet.
+/// A scan under way; `left` blocks of the ring were not scanned yet, without the one that a log
+/// always keeps free.
 struct Scan<'a, R, W, M, C> {
     log: &'a Journal,
     source: &'a mut R,
@@ -463,6 +473,7 @@ impl<R: Source, W: Sink, M: Pending, C: Fn(u32, &[u8]) -> u32> Scan<'_, R, W, M,
             };
             for found in sums.into_iter().flatten() {
                 pages = pages.saturating_add(1);
+                // With the meta block.
                 if pages >= self.left {
                     return Ok(Err(ScanEnd::BeyondRing));
                 }

@@ -99,9 +99,9 @@ impl<K: Ord + Copy, V: Clone> Store<K, V> {
 
     /// What a reader sees before a crash: the newest complete write.
     pub(crate) fn read(&self, key: K) -> Option<&V> {
-        let complete = self.pending.iter().filter(|write| write.complete);
-        let newest = complete.filter(|write| write.key == key).next_back();
-        newest
+        let mut complete = self.pending.iter().filter(|write| write.complete);
+        complete
+            .rfind(|write| write.key == key)
             .map(|write| &write.value)
             .or_else(|| self.durable.get(&key))
     }
