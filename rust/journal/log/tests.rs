@@ -1,1 +1,448 @@
 // SPDX-License-Identifier: GPL-2.0
+
+//! Every rule of the log by itself; all of them together are tested by `tools/testing/host`.
+
+use super::*;
+
+const VOLATILE: JournalCache = JournalCache::Volatile { max_flushes: 1 };
+
+fn block(n: u64) -> JournalBlock {
+    JournalBlock::new(n)
+}
+
+fn position(n: u64, seq: u64) -> Position {
+    Position {
+        block: block(n),
+        seq,
+    }
+}
+
+/// A log of a ring of 100 blocks with the tail in block 0 and the head after it.
+fn log_with(units: usize, cache: JournalCache) -> Log<Vec<Unit>> {
+    let ring = Ring::new(100).unwrap();
+    let units = vec![Unit::VACANT; units];
+    Log::new(units, ring, position(0, 10), position(1, 11), cache).unwrap()
+}
+
+/// Places a row of one data and one parity page into a unit of its own, which is closed.
+fn row(log: &mut Log<Vec<Unit>>) -> UnitRef {
+    let placed = log.place(1, 1).unwrap();
+    assert!(placed.opened);
+    assert_eq!(log.close_open(), Some(placed.unit));
+    placed.unit
+}
+
+/// A flush payload in a unit of its own, which is closed.
+fn rowless(log: &mut Log<Vec<Unit>>) -> UnitRef {
+    let unit = log.place_flush(1).unwrap().unit;
+    assert_eq!(log.close_open(), Some(unit));
+    unit
+}
+
+#[test]
+fn entries_follow_each_other() {
+    let mut log = log_with(4, JournalCache::None);
+    assert_eq!(log.free(), 98);
+    let first = log.place(3, 1).unwrap();
+    assert!(first.opened);
+    assert_eq!(first.closed, None);
+    assert_eq!(first.first_block, block(2));
+    assert_eq!(first.unit.seq(), 11);
+    let second = log.place(2, 2).unwrap();
+    assert!(!second.opened);
+    assert_eq!(second.unit, first.unit);
+    assert_eq!(second.first_block, block(6));
+    let flush = log.place_flush(5).unwrap();
+    assert_eq!((flush.opened, flush.unit), (false, first.unit));
+    assert_eq!(log.rows_pending(first.unit), Some(2));
+    let extent = log.unit_extent(first.unit).unwrap();
+    assert_eq!((extent.start, extent.blocks, extent.seq), (block(1), 9, 11));
+    assert_eq!((log.used(), log.free()), (10, 89));
+    assert_eq!(log.head(), position(10, 12));
+    assert_eq!(log.close_open(), Some(first.unit));
+    assert_eq!(log.close_open(), None);
+    let next = log.place(1, 1).unwrap();
+    assert!(next.opened && next.closed.is_none());
+    assert_eq!(next.first_block, block(11));
+}
+
+#[test]
+fn a_row_never_spans_two_units() {
+    let ring = Ring::new(10_000).unwrap();
+    let units = vec![Unit::VACANT; 4];
+    let none = JournalCache::None;
+    let mut log = Log::new(units, ring, position(0, 0), position(1, 1), none).unwrap();
+    let first = log.place(101, 1).unwrap();
+    // 32 + 102 entries of 20 bytes; 101 of them would fit again, 102 do not.
+    let second = log.place(101, 1).unwrap();
+    assert_eq!(second.closed, Some(first.unit));
+    assert!(second.opened);
+    assert_eq!(second.first_block, block(1 + 1 + 102 + 1));
+    let third = log.place(101, 0).unwrap();
+    assert!(!third.opened);
+    assert_eq!(log.place(204, 0), Err(PlaceError::TooLarge));
+    assert_eq!(log.place(202, 2), Err(PlaceError::TooLarge));
+    assert_eq!(log.place(1, 3), Err(PlaceError::TooLarge));
+    assert_eq!(log.place(u32::MAX, 1), Err(PlaceError::TooLarge));
+    assert_eq!(log.place_flush(508), Err(PlaceError::TooLarge));
+    assert_eq!(log.place_flush(usize::MAX), Err(PlaceError::TooLarge));
+    assert!(log.place(201, 2).unwrap().opened);
+}
+
+#[test]
+fn a_unit_takes_a_quarter_of_the_ring_at_most() {
+    let mut log = log_with(8, JournalCache::None);
+    assert_eq!(log.place(24, 1), Err(PlaceError::TooLarge));
+    let first = log.place(12, 1).unwrap();
+    let second = log.place(11, 1).unwrap();
+    assert_eq!(second.closed, Some(first.unit));
+    // Whatever unit the tail rests on, a row has room when all else is done.
+    let ring = Ring::new(16).unwrap();
+    let units = vec![Unit::VACANT; 4];
+    let none = JournalCache::None;
+    let mut log = Log::new(units, ring, position(7, 0), position(8, 1), none).unwrap();
+    for _ in 0..100 {
+        let unit = log.place(2, 1).unwrap().unit;
+        log.close_open().unwrap();
+        log.written(unit, true).unwrap();
+        log.next_stable().unwrap();
+        log.row_done(unit, 1).unwrap();
+        let tail = log.tail_candidate().unwrap();
+        log.advance_tail(tail).unwrap();
+    }
+}
+
+#[test]
+fn a_full_ring_waits_for_the_tail() {
+    let mut log = log_with(50, JournalCache::None);
+    let mut units = Vec::new();
+    let full = loop {
+        match log.place(12, 1) {
+            Ok(placed) => units.push(placed),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full, PlaceError::NoSpace);
+    assert_eq!(units.len(), 7);
+    assert!(!log.wants_reclaim());
+    let unit = units[0].unit;
+    log.written(unit, true).unwrap();
+    assert_eq!(log.next_stable(), Some((unit, Outcome::Stable)));
+    log.row_done(unit, 1).unwrap();
+    let tail = log.tail_candidate().unwrap();
+    assert_eq!(tail, position(1, 11));
+    assert!(log.wants_reclaim());
+    // Only the old tail's block: the tail rests on the done unit.
+    let freed = log.advance_tail(tail).unwrap();
+    assert_eq!(freed.first, (block(0), 1));
+    assert!(!log.wants_reclaim());
+    assert_eq!(log.tail_candidate(), None);
+    assert_eq!(log.tail(), tail);
+}
+
+#[test]
+fn too_few_descriptors_wait_for_units() {
+    let mut log = log_with(2, JournalCache::None);
+    let first = row(&mut log);
+    let second = row(&mut log);
+    assert_eq!(log.spare_units(), 0);
+    assert_eq!(log.place(1, 1), Err(PlaceError::Busy));
+    for unit in [first, second] {
+        log.written(unit, true).unwrap();
+        assert_eq!(log.next_stable(), Some((unit, Outcome::Stable)));
+    }
+    log.row_done(second, 1).unwrap();
+    assert_eq!(log.place(1, 1), Err(PlaceError::Busy));
+    log.row_done(first, 1).unwrap();
+    assert_eq!(log.spare_units(), 2);
+    let third = log.place(1, 1).unwrap().unit;
+    assert_eq!(third.index(), first.index());
+    // The old name does not reach the new unit.
+    assert_eq!(log.row_done(first, 1), Err(UnitError::Stale));
+    assert_eq!(log.written(first, true), Err(UnitError::Stale));
+    assert_eq!(log.rows_pending(first), None);
+    assert_eq!(log.unit_extent(first), None);
+    assert_eq!(log.rows_pending(third), Some(1));
+}
+
+#[test]
+fn units_come_out_in_order() {
+    let mut log = log_with(8, JournalCache::None);
+    let units: Vec<UnitRef> = (0..4).map(|_| row(&mut log)).collect();
+    log.written(units[2], true).unwrap();
+    log.written(units[1], true).unwrap();
+    assert_eq!(log.next_stable(), None);
+    log.written(units[0], true).unwrap();
+    for unit in &units[..3] {
+        assert_eq!(log.next_stable(), Some((*unit, Outcome::Stable)));
+    }
+    assert_eq!(log.next_stable(), None);
+    log.written(units[3], true).unwrap();
+    assert_eq!(log.next_stable(), Some((units[3], Outcome::Stable)));
+    assert_eq!(log.next_flush(FlushFor::Everything), None);
+}
+
+#[test]
+fn a_volatile_cache_needs_a_flush_after_the_write() {
+    let mut log = log_with(8, VOLATILE);
+    let units: Vec<UnitRef> = (0..3).map(|_| row(&mut log)).collect();
+    assert_eq!(log.next_flush(FlushFor::Rows), None);
+    log.written(units[1], true).unwrap();
+    assert_eq!(log.next_flush(FlushFor::Rows), None);
+    log.written(units[0], true).unwrap();
+    assert_eq!(log.next_stable(), None);
+    let flush = log.next_flush(FlushFor::Rows).unwrap();
+    // Written after the flush began: not covered.
+    log.written(units[2], true).unwrap();
+    assert_eq!(log.next_flush(FlushFor::Rows), None);
+    log.flushed(flush, true);
+    assert_eq!(log.next_stable(), Some((units[0], Outcome::Stable)));
+    assert_eq!(log.next_stable(), Some((units[1], Outcome::Stable)));
+    assert_eq!(log.next_stable(), None);
+    let flush = log.next_flush(FlushFor::Rows).unwrap();
+    log.flushed(flush, true);
+    assert_eq!(log.next_stable(), Some((units[2], Outcome::Stable)));
+    assert_eq!(log.next_flush(FlushFor::Everything), None);
+}
+
+#[test]
+fn units_without_rows_ride_along() {
+    let mut log = log_with(8, VOLATILE);
+    let lonely = rowless(&mut log);
+    log.written(lonely, true).unwrap();
+    assert_eq!(log.next_flush(FlushFor::Rows), None);
+    assert_eq!(log.next_stable(), None);
+    assert!(!log.is_idle());
+    let with_row = row(&mut log);
+    log.written(with_row, true).unwrap();
+    let flush = log.next_flush(FlushFor::Rows).unwrap();
+    log.flushed(flush, true);
+    assert_eq!(log.next_stable(), Some((lonely, Outcome::Stable)));
+    assert_eq!(log.tail_candidate(), Some(position(1, 11)));
+    assert_eq!(log.next_stable(), Some((with_row, Outcome::Stable)));
+    log.row_done(with_row, 1).unwrap();
+    let last = rowless(&mut log);
+    log.written(last, true).unwrap();
+    let flush = log.next_flush(FlushFor::Everything).unwrap();
+    log.flushed(flush, true);
+    assert_eq!(log.next_stable(), Some((last, Outcome::Stable)));
+    assert!(log.is_idle());
+    assert_eq!(log.tail_candidate(), Some(position(5, 13)));
+}
+
+#[test]
+fn flushes_overlap_and_overtake() {
+    let mut log = log_with(8, JournalCache::Volatile { max_flushes: 2 });
+    let units: Vec<UnitRef> = (0..3).map(|_| row(&mut log)).collect();
+    log.written(units[0], true).unwrap();
+    let first = log.next_flush(FlushFor::Rows).unwrap();
+    log.written(units[1], true).unwrap();
+    let second = log.next_flush(FlushFor::Rows).unwrap();
+    log.written(units[2], true).unwrap();
+    assert_eq!(log.next_flush(FlushFor::Rows), None);
+    log.flushed(second, true);
+    assert_eq!(log.next_stable(), Some((units[0], Outcome::Stable)));
+    assert_eq!(log.next_stable(), Some((units[1], Outcome::Stable)));
+    let third = log.next_flush(FlushFor::Rows).unwrap();
+    log.flushed(first, true);
+    assert_eq!(log.next_stable(), None);
+    log.flushed(third, true);
+    assert_eq!(log.next_stable(), Some((units[2], Outcome::Stable)));
+}
+
+#[test]
+fn the_tail_waits_for_rows_in_order() {
+    let mut log = log_with(8, JournalCache::None);
+    let units: Vec<UnitRef> = (0..3).map(|_| row(&mut log)).collect();
+    for unit in &units {
+        log.written(*unit, true).unwrap();
+        assert_eq!(log.row_done(*unit, 1), Err(UnitError::WrongState));
+        assert_eq!(log.next_stable(), Some((*unit, Outcome::Stable)));
+    }
+    log.row_done(units[1], 1).unwrap();
+    assert_eq!(log.row_done(units[1], 1), Err(UnitError::WrongState));
+    assert_eq!(log.tail_candidate(), None);
+    assert_eq!(log.row_done(units[0], 2), Err(UnitError::TooManyRows));
+    log.row_done(units[0], 1).unwrap();
+    // Units 11 and 12 are done; the tail stays on the later one.
+    let tail = log.tail_candidate().unwrap();
+    assert_eq!(tail, position(4, 12));
+    log.row_done(units[2], 1).unwrap();
+    assert_eq!(log.tail_candidate(), Some(position(7, 13)));
+    assert!(log.is_idle());
+    // The superblock write that was under way names the older candidate.
+    assert_eq!(log.advance_tail(tail).unwrap().first, (block(0), 4));
+    assert_eq!(log.advance_tail(tail), Err(BadTail));
+    assert_eq!(log.advance_tail(position(0, 10)), Err(BadTail));
+    assert_eq!(log.advance_tail(position(8, 14)), Err(BadTail));
+    assert_eq!(log.advance_tail(position(50, 13)), Err(BadTail));
+    let tail = log.tail_candidate().unwrap();
+    assert_eq!(log.advance_tail(tail).unwrap().first, (block(4), 3));
+    assert_eq!(log.tail_candidate(), None);
+    assert_eq!(log.used(), 3);
+}
+
+#[test]
+fn freed_space_may_cross_the_end() {
+    let ring = Ring::new(100).unwrap();
+    let units = vec![Unit::VACANT; 4];
+    let none = JournalCache::None;
+    let mut log = Log::new(units, ring, position(97, 1), position(98, 2), none).unwrap();
+    let first = log.place(1, 1).unwrap();
+    assert_eq!(first.first_block, block(99));
+    log.close_open().unwrap();
+    let second = row(&mut log);
+    assert_eq!(log.unit_extent(second).unwrap().start, block(1));
+    for unit in [first.unit, second] {
+        log.written(unit, true).unwrap();
+        log.next_stable().unwrap();
+        log.row_done(unit, 1).unwrap();
+    }
+    let freed = log.advance_tail(log.tail_candidate().unwrap()).unwrap();
+    assert_eq!(freed.first, (block(97), 3));
+    assert_eq!(freed.second, Some((block(0), 1)));
+}
+
+#[test]
+fn a_failed_write_fails_what_follows() {
+    let mut log = log_with(8, VOLATILE);
+    let units: Vec<UnitRef> = (0..4).map(|_| row(&mut log)).collect();
+    let open = log.place(1, 1).unwrap().unit;
+    log.written(units[3], true).unwrap();
+    log.written(units[1], false).unwrap();
+    assert!(log.failed());
+    assert_eq!(log.place(1, 1), Err(PlaceError::Failed));
+    assert_eq!(log.place_empty(), Err(PlaceError::Failed));
+    assert_eq!(log.next_stable(), None);
+    // What came before can still become stable.
+    log.written(units[0], true).unwrap();
+    let flush = log.next_flush(FlushFor::Rows).unwrap();
+    log.flushed(flush, true);
+    assert_eq!(log.next_stable(), Some((units[0], Outcome::Stable)));
+    assert_eq!(log.next_stable(), Some((units[1], Outcome::Failed)));
+    // Its pages may still be under way.
+    assert_eq!(log.next_stable(), None);
+    log.written(units[2], true).unwrap();
+    assert_eq!(log.next_flush(FlushFor::Everything), None);
+    assert_eq!(log.next_stable(), Some((units[2], Outcome::Failed)));
+    assert_eq!(log.next_stable(), Some((units[3], Outcome::Failed)));
+    assert_eq!(log.next_stable(), None);
+    assert_eq!(log.close_open(), Some(open));
+    log.written(open, false).unwrap();
+    assert_eq!(log.next_stable(), Some((open, Outcome::Failed)));
+    assert_eq!(log.row_done(units[2], 1), Err(UnitError::WrongState));
+    assert!(!log.is_idle());
+    log.row_done(units[0], 1).unwrap();
+    assert!(log.is_idle());
+    // The tail does not pass what was lost.
+    assert_eq!(log.tail_candidate(), Some(position(1, 11)));
+}
+
+#[test]
+fn a_failed_flush_fails_what_is_not_stable() {
+    let mut log = log_with(8, JournalCache::Volatile { max_flushes: 2 });
+    let units: Vec<UnitRef> = (0..3).map(|_| row(&mut log)).collect();
+    log.written(units[0], true).unwrap();
+    let first = log.next_flush(FlushFor::Rows).unwrap();
+    log.written(units[1], true).unwrap();
+    let second = log.next_flush(FlushFor::Rows).unwrap();
+    log.flushed(first, false);
+    assert!(log.failed());
+    // The device may have thrown away what the failed flush covered; a later success says nothing.
+    log.flushed(second, true);
+    assert_eq!(log.next_stable(), Some((units[0], Outcome::Failed)));
+    assert_eq!(log.next_stable(), Some((units[1], Outcome::Failed)));
+    assert_eq!(log.next_stable(), None);
+    log.written(units[2], true).unwrap();
+    assert_eq!(log.next_stable(), Some((units[2], Outcome::Failed)));
+    assert!(log.is_idle());
+    assert_eq!(log.tail_candidate(), None);
+    assert_eq!(log.next_flush(FlushFor::Everything), None);
+}
+
+#[test]
+fn an_empty_unit_carries_the_tail() {
+    let mut log = log_with(8, VOLATILE);
+    let open = log.place(1, 1).unwrap().unit;
+    let empty = log.place_empty().unwrap();
+    assert_eq!(empty.closed, Some(open));
+    let later = log.place(1, 0).unwrap();
+    assert!(later.opened && later.closed.is_none());
+    log.close_open().unwrap();
+    for unit in [open, empty.unit, later.unit] {
+        log.written(unit, true).unwrap();
+    }
+    let flush = log.next_flush(FlushFor::Rows).unwrap();
+    log.flushed(flush, true);
+    for unit in [open, empty.unit, later.unit] {
+        assert_eq!(log.next_stable(), Some((unit, Outcome::Stable)));
+    }
+    assert_eq!(log.tail_candidate(), None);
+    log.row_done(open, 1).unwrap();
+    assert_eq!(log.tail_candidate(), Some(position(4, 12)));
+    assert_eq!(log.rows_pending(later.unit), Some(1));
+}
+
+#[test]
+fn events_out_of_place_are_refused() {
+    let mut log = log_with(4, JournalCache::None);
+    let unit = log.place(1, 1).unwrap().unit;
+    assert_eq!(log.written(unit, true), Err(UnitError::WrongState));
+    log.close_open().unwrap();
+    log.written(unit, true).unwrap();
+    assert_eq!(log.written(unit, true), Err(UnitError::WrongState));
+    let never = UnitRef { index: 1, seq: 12 };
+    assert_eq!(log.written(never, true), Err(UnitError::Stale));
+    let confused = UnitRef { index: 3, seq: 11 };
+    assert_eq!(log.row_done(confused, 1), Err(UnitError::Stale));
+}
+
+#[test]
+fn sequences_may_wrap() {
+    let ring = Ring::new(100).unwrap();
+    let tail = position(0, u64::MAX - 2);
+    let head = position(1, u64::MAX - 1);
+    let units = vec![Unit::VACANT; 3];
+    let mut log = Log::new(units, ring, tail, head, VOLATILE).unwrap();
+    for _ in 0..10 {
+        let units: Vec<UnitRef> = (0..3).map(|_| row(&mut log)).collect();
+        for unit in units.iter().rev() {
+            log.written(*unit, true).unwrap();
+        }
+        let flush = log.next_flush(FlushFor::Rows).unwrap();
+        log.flushed(flush, true);
+        for unit in units {
+            assert_eq!(log.next_stable(), Some((unit, Outcome::Stable)));
+            log.row_done(unit, 1).unwrap();
+        }
+        let tail = log.tail_candidate().unwrap();
+        log.advance_tail(tail).unwrap();
+        assert_eq!(log.used(), 3);
+    }
+}
+
+#[test]
+fn a_log_starts_within_its_ring() {
+    let ring = Ring::new(10).unwrap();
+    let start = |units: usize, tail, head| {
+        let units = vec![Unit::VACANT; units];
+        Log::new(units, ring, tail, head, JournalCache::None).is_some()
+    };
+    assert!(start(1, position(9, 1), position(0, 2)));
+    assert!(!start(0, position(9, 1), position(0, 2)));
+    assert!(!start(1, position(10, 1), position(0, 2)));
+    assert!(!start(1, position(9, 1), position(10, 2)));
+}
+
+#[test]
+fn much_to_reclaim_is_worth_a_superblock() {
+    let mut log = log_with(8, JournalCache::None);
+    for nth in 0..10_u64 {
+        let unit = row(&mut log);
+        log.written(unit, true).unwrap();
+        log.next_stable().unwrap();
+        log.row_done(unit, 1).unwrap();
+        // A quarter of the ring is 25 blocks.
+        assert_eq!(log.wants_reclaim(), 1 + 3 * nth > 25);
+    }
+}

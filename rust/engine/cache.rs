@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The stripe cache: finds stripes, bounds their pages, drops idle ones.
+
+use super::{array::Array, stripe::Stripe};
+use kernel::{
+    new_condvar, new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Full, Relaxed},
+        Arc, CondVar, LockedBy, SpinLock,
+    },
+};
+
+/// Locks over which the stripes are spread; a power of two.
+const SHARDS: usize = 512;
+
+/// Pages in use, and the limit that new work waits for.
+pub(crate) struct Budget {
+    pages: Atomic<usize>,
+    limit: Atomic<usize>,
+}
+
+impl Budget {
+    fn new(limit: usize) -> Self {
+        Self {
+            pages: Atomic::new(0),
+            limit: Atomic::new(limit),
+        }
+    }
+
+    /// `n` pages were allocated.
+    pub(crate) fn add(&self, n: usize) {
+        self.pages.fetch_add(n, Relaxed);
+    }
+
+    /// `n` pages were freed.
+    pub(crate) fn sub(&self, n: usize) {
+        self.pages.fetch_sub(n, Relaxed);
+    }
+
+    /// Pages in use.
+    pub(crate) fn used(&self) -> usize {
+        self.pages.load(Relaxed)
+    }
+
+    fn is_over(&self) -> bool {
+        self.pages.load(Relaxed) >= self.limit.load(Relaxed)
+    }
+}
+
+/// One bucket: stripes chained by `Stripe::next`.
+pub(crate) struct Shard {
+    head: Option<Arc<Stripe>>,
+}
+
+/// Stripes that may be dropped, oldest first.
+struct IdleRing {
+    slots: KVec<Option<Arc<Stripe>>>,
+    head: usize,
+    len: usize,
+}
+
+impl IdleRing {
+    fn push(&mut self, stripe: Arc<Stripe>) -> Result<(), Arc<Stripe>> {
+        let size = self.slots.len();
+        if self.len >= size {
+            return Err(stripe);
+        }
+        let at = self.head.wrapping_add(self.len) % size;
+        if let Some(slot) = self.slots.get_mut(at) {
+            *slot = Some(stripe);
+            self.len = self.len.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Arc<Stripe>> {
+        if self.len == 0 {
+            return None;
+        }
+        let stripe = self.slots.get_mut(self.head)?.take();
+        self.head = self.head.wrapping_add(1) % self.slots.len();
+        self.len = self.len.wrapping_sub(1);
+        stripe
+    }
+}
+
+/// The stripes of one array.
+#[pin_data]
+pub(crate) struct Cache {
+    shards: KVec<Pin<KBox<SpinLock<Shard>>>>,
+    #[pin]
+    idle: SpinLock<IdleRing>,
+    /// Stripe objects there are.
+    objects: Atomic<usize>,
+    max_objects: usize,
+    /// Stripes with work.
+    active: Atomic<usize>,
+    budget: Arc<Budget>,
+    waiters: Atomic<usize>,
+    /// Counts wake-ups, so that none is lost between a look and the wait.
+    #[pin]
+    turns: SpinLock<u64>,
+    #[pin]
+    wait: CondVar,
+}
+
+impl Cache {
+    /// A cache of at most `max_objects` stripes and about `pages` pages.
+    pub(crate) fn new(max_objects: usize, pages: usize) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            shards: {
+                let mut shards = KVec::with_capacity(SHARDS, GFP_KERNEL)?;
+                for _ in 0..SHARDS {
+                    let shard = new_spinlock!(Shard { head: None }, "raid5c::shard");
+                    shards.push(KBox::pin_init(shard, GFP_KERNEL)?, GFP_KERNEL)?;
+                }
+                shards
+            },
+            idle <- new_spinlock!(IdleRing {
+                slots: {
+                    let mut slots = KVec::with_capacity(max_objects, GFP_KERNEL)?;
+                    for _ in 0..max_objects {
+                        slots.push(None, GFP_KERNEL)?;
+                    }
+                    slots
+                },
+                head: 0,
+                len: 0,
+            }, "raid5c::idle"),
+            objects: Atomic::new(0),
+            max_objects,
+            active: Atomic::new(0),
+            budget: Arc::new(Budget::new(pages), GFP_KERNEL)?,
+            waiters: Atomic::new(0),
+            turns <- new_spinlock!(0u64, "raid5c::cache_wait"),
+            wait <- new_condvar!("raid5c::cache_wait"),
+        }? Error)
+    }
+
+    /// The page budget.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Stripes with work.
+    pub(crate) fn active(&self) -> usize {
+        self.active.fetch_add(0, Full)
+    }
+
+    /// Changes the number of pages that new work may take the cache to.
+    pub(crate) fn set_limit(&self, pages: usize) {
+        self.budget.limit.store(pages, Relaxed);
+        while self.budget.is_over() && self.evict_one() {}
+        self.notify();
+    }
+
+    fn shard(&self, index: u64) -> Option<&SpinLock<Shard>> {
+        // Neighbouring stripes go to different shards.
+        let i = usize::try_from(index % SHARDS as u64).ok()?;
+        self.shards.get(i).map(|s| &**s)
+    }
+
+    /// The stripe, if it is there.
+    fn lookup(shard: &Shard, index: u64) -> Option<Arc<Stripe>> {
+        let mut next = shard.head.as_ref();
+        while let Some(stripe) = next {
+            if stripe.index() == index {
+                return Some(stripe.clone());
+            }
+            next = stripe.next().access(shard).as_ref();
+        }
+        None
+    }
+
+    /// The stripe, made if it is not there. Waits for memory.
+    pub(crate) fn get(&self, array: &Arc<Array>, index: u64) -> Result<Arc<Stripe>> {
+        let shard = self.shard(index).ok_or(EINVAL)?;
+        if let Some(stripe) = Self::lookup(&shard.lock(), index) {
+            return Ok(stripe);
+        }
+        let new = Stripe::new(array, index, shard)?;
+        let mut guard = shard.lock();
+        if let Some(stripe) = Self::lookup(&guard, index) {
+            drop(guard);
+            return Ok(stripe);
+        }
+        let head = guard.head.take();
+        *new.next().access_mut(&mut guard) = head;
+        guard.head = Some(new.clone());
+        drop(guard);
+        self.objects.fetch_add(1, Full);
+        Ok(new)
+    }
+
+    /// Waits until there is room for more work: pages and stripe objects. Idle
+    /// stripes are dropped for it. The caller must have issued all that it
+    /// holds, as the stripes that it waits for may be its own.
+    pub(crate) fn wait_room(&self) {
+        if self.has_room() {
+            return;
+        }
+        self.waiters.fetch_add(1, Full);
+        loop {
+            let seen = *self.turns.lock();
+            if self.has_room() {
+                break;
+            }
+            let mut turns = self.turns.lock();
+            while *turns == seen {
+                self.wait.wait(&mut turns);
+            }
+        }
+        self.waiters.fetch_sub(1, Full);
+    }
+
+    fn has_room(&self) -> bool {
+        loop {
+            let objects = self.objects.load(Relaxed) >= self.max_objects;
+            if !objects && !self.budget.is_over() {
+                return true;
+            }
+            if !self.evict_one() {
+                // With no work under way nobody would wake us.
+                return self.active() == 0;
+            }
+        }
+    }
+
+    fn notify(&self) {
+        if self.waiters.fetch_add(0, Full) > 0 {
+            let mut turns = self.turns.lock();
+            *turns = turns.wrapping_add(1);
+            drop(turns);
+            self.wait.notify_all();
+        }
+    }
+
+    /// A stripe got work.
+    pub(crate) fn activated(&self) {
+        self.active.fetch_add(1, Full);
+    }
+
+    /// A stripe has no more work. `enlist` if it is not in the ring yet.
+    pub(crate) fn idled(&self, stripe: &Arc<Stripe>, enlist: bool) {
+        if enlist {
+            let full = self.idle.lock().push(stripe.clone()).is_err();
+            if full {
+                // Objects went over their number for a moment.
+                stripe.unlist();
+            }
+        }
+        self.deactivated();
+    }
+
+    /// A stripe counts as without work.
+    pub(crate) fn deactivated(&self) {
+        self.active.fetch_sub(1, Full);
+        self.notify();
+    }
+
+    /// Drops the oldest idle stripe. False if there is none.
+    fn evict_one(&self) -> bool {
+        loop {
+            let Some(stripe) = self.idle.lock().pop() else {
+                return false;
+            };
+            if self.drop_idle(&stripe) {
+                return true;
+            }
+        }
+    }
+
+    fn drop_idle(&self, stripe: &Arc<Stripe>) -> bool {
+        let Some(shard) = self.shard(stripe.index()) else {
+            return false;
+        };
+        let mut guard = shard.lock();
+        if !stripe.kill() {
+            return false;
+        }
+        let unlinked = Self::unlink(&mut guard, stripe);
+        drop(guard);
+        if unlinked {
+            self.objects.fetch_sub(1, Full);
+        }
+        true
+    }
+
+    /// Takes a stripe out of its chain.
+    fn unlink(shard: &mut Shard, stripe: &Arc<Stripe>) -> bool {
+        let tail = stripe.next().access_mut(shard).take();
+        if shard.head.as_ref().is_some_and(|s| Arc::ptr_eq(s, stripe)) {
+            shard.head = tail;
+            return true;
+        }
+        let mut prev = shard.head.clone();
+        while let Some(p) = prev {
+            let next = p.next().access(shard).clone();
+            if next.as_ref().is_some_and(|s| Arc::ptr_eq(s, stripe)) {
+                *p.next().access_mut(shard) = tail;
+                return true;
+            }
+            prev = next;
+        }
+        false
+    }
+
+    /// A stripe that `wanted` picks; for rare walks over all of them.
+    pub(crate) fn find(&self, mut wanted: impl FnMut(&Stripe) -> bool) -> Option<Arc<Stripe>> {
+        for shard in &self.shards {
+            let guard = shard.lock();
+            let mut next = guard.head.as_ref();
+            while let Some(stripe) = next {
+                if wanted(stripe) {
+                    return Some(stripe.clone());
+                }
+                next = stripe.next().access(&guard).as_ref();
+            }
+        }
+        None
+    }
+
+    /// Drops every idle stripe; at the end, that is all.
+    pub(crate) fn drop_all(&self) {
+        while self.evict_one() {}
+    }
+}
+
+/// The link of a stripe's chain, which its shard's lock protects.
+pub(crate) type Link = LockedBy<Option<Arc<Stripe>>, Shard>;

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Handling a stripe: taking the planner's actions and carrying them out.
+//!
+//! One task at a time handles a stripe; whoever comes meanwhile leaves a note
+//! (`Inner::again`) and goes. Ops, copies and submissions all happen without
+//! the stripe's lock.
+
+use super::{
+    members::Members,
+    ops,
+    stripe::{Attached, Stripe},
+    table::PageTable,
+};
+use crate::{
+    block::round::{Builder, Done, Label, Op, RoundOwner},
+    lib::{noio::NoIo, page::Page, workqueue::OwnQueue, xor::Scratch},
+    raid::{
+        mask::RowMask,
+        stripe::{clear, plan, Access, Actions, Event, StripActs},
+    },
+};
+use kernel::{prelude::*, sync::Arc};
+
+/// One strip's share of what is being carried out.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Task {
+    pub(super) acts: StripActs,
+    /// Rows that the op makes.
+    pub(super) result: RowMask,
+    /// Rows of the write under way.
+    pub(super) written: RowMask,
+}
+
+/// What belongs to the stripe's handler.
+pub(crate) struct Handler {
+    pub(super) pages: PageTable,
+    pub(super) scratch: Scratch,
+    /// Parts of requests, in the order of arrival.
+    pub(super) parts: KVec<Attached>,
+    pub(super) tasks: KVec<Task>,
+    pub(super) acts: Actions,
+    pub(super) p: usize,
+    pub(super) q: Option<usize>,
+    fua: RowMask,
+}
+
+impl Handler {
+    /// A handler's things for a stripe of `members` strips.
+    pub(super) fn new(members: usize, pages: PageTable) -> Result<Self> {
+        Ok(Self {
+            pages,
+            scratch: Scratch::new(members)?,
+            parts: KVec::new(),
+            tasks: KVec::from_elem(Task::default(), members, GFP_KERNEL)?,
+            acts: Actions::default(),
+            p: 0,
+            q: None,
+            fua: RowMask::EMPTY,
+        })
+    }
+}
+
+/// What the look at the stripe's state came to.
+enum Look {
+    /// Actions are in the handler.
+    Act,
+    /// Nothing to do now.
+    Rest,
+    /// Nothing to do, and no work left; to be listed or not.
+    Idle(bool),
+    /// The handler's list has to grow first.
+    Grow(usize),
+}
+
+impl Stripe {
+    /// Carries out what there is to do, unless another task is at it; that one
+    /// then does it. In process context, in a NOIO scope.
+    pub(crate) fn handle(self: &Arc<Self>) {
+        loop {
+            let Some(mut work) = self.work.try_lock() else {
+                return;
+            };
+            let idle = self.handle_locked(&mut work);
+            drop(work);
+            if let Some(enlist) = idle {
+                self.array().cache.idled(self, enlist);
+            }
+            if !self.inner.lock().again {
+                return;
+            }
+        }
+    }
+
+    fn handle_locked(self: &Arc<Self>, work: &mut Handler) -> Option<bool> {
+        loop {
+            match self.look(work) {
+                Look::Act => self.carry_out(work),
+                Look::Rest => return None,
+                Look::Idle(enlist) => return Some(enlist),
+                Look::Grow(n) => {
+                    // Tried again on the next round if memory is short.
+                    let _ = work.parts.reserve(n, GFP_KERNEL);
+                }
+            }
+        }
+    }
+
+    /// Lets the planner look, and takes over parts and actions.
+    fn look(&self, work: &mut Handler) -> Look {
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        let new = inner.incoming.len();
+        if work.parts.capacity().saturating_sub(work.parts.len()) < new {
+            return Look::Grow(new);
+        }
+        inner.again = false;
+        for part in inner.incoming.drain_all() {
+            // There is room, as just checked.
+            let _ = work.parts.push_within_capacity(part);
+        }
+        self.array().refresh(self.index(), &mut inner.strips);
+        let policy = self.array().policy();
+        inner.parked = policy.blocked;
+        plan(&mut inner.st, &mut inner.strips, &policy, &mut inner.acts);
+        if !inner.acts.any() {
+            return match self.settle(inner, !work.parts.is_empty()) {
+                Some(enlist) => Look::Idle(enlist),
+                None => Look::Rest,
+            };
+        }
+        work.acts = inner.acts;
+        work.p = inner.st.p();
+        work.q = inner.st.q();
+        work.fua = inner.st.fua();
+        for (task, s) in work.tasks.iter_mut().zip(inner.strips.iter()) {
+            task.acts = s.act;
+            task.result = s.op_result();
+            task.written = s.written();
+        }
+        clear(&mut inner.strips, &mut inner.acts);
+        Look::Act
+    }
+
+    fn carry_out(self: &Arc<Self>, work: &mut Handler) {
+        let acts = work.acts;
+        self.end_rows(work, &acts);
+        if acts.write {
+            self.issue(work, true);
+        }
+        if acts.read {
+            self.issue(work, false);
+        }
+        if acts.journal.any() {
+            self.array().journal_append(self, work, acts.journal);
+        }
+        if acts.fill {
+            ops::fill(work);
+        }
+        if acts.has_ops() {
+            let bad = ops::run(work, &acts);
+            self.event(Event::OpsDone { bad });
+        }
+        self.report_sync(&acts);
+        self.end_parts(work);
+    }
+
+    /// Marks the parts of rows that ended, before anything new takes them up.
+    fn end_rows(&self, work: &mut Handler, acts: &Actions) {
+        let fail = acts.fail_write;
+        let fail_waiting = acts.fail_waiting;
+        if (acts.complete | fail | fail_waiting).is_empty() && !acts.fail_read {
+            return;
+        }
+        for part in work.parts.iter_mut() {
+            if part.write {
+                part.failed |= (part.busy & fail).any() || (part.todo & fail_waiting).any();
+                part.busy.remove(acts.complete | fail);
+                part.todo.remove(fail_waiting);
+            } else if let Some(task) = work.tasks.get(part.slot) {
+                let rows = part.todo & task.acts.fail_read;
+                part.failed |= rows.any();
+                part.todo.remove(rows);
+            }
+        }
+    }
+
+    /// Ends the parts of which nothing is left.
+    fn end_parts(&self, work: &mut Handler) {
+        let mut i = 0;
+        while i < work.parts.len() {
+            if !work.parts.get(i).is_some_and(Attached::is_done) {
+                i = i.wrapping_add(1);
+                continue;
+            }
+            let Ok(part) = work.parts.remove(i) else {
+                return;
+            };
+            if part.write {
+                self.array().mddev.write_end();
+            }
+            part.piece.end(!part.failed);
+        }
+    }
+
+    fn report_sync(&self, acts: &Actions) {
+        let mddev = &self.array().mddev;
+        if acts.mismatch.any() {
+            mddev.add_mismatches(u64::from(acts.mismatch.count()).wrapping_mul(8));
+        }
+        if acts.sync_done.any() {
+            mddev.done_sync(u64::from(acts.sync_done.count()).wrapping_mul(8), true);
+        }
+        if acts.sync_failed.any() {
+            mddev.done_sync(u64::from(acts.sync_failed.count()).wrapping_mul(8), false);
+        }
+    }
+
+    /// Issues one round: the reads or the writes of all members.
+    fn issue(self: &Arc<Self>, work: &mut Handler, write: bool) {
+        let array = self.array().clone();
+        let mut round = loop {
+            match Builder::new(self.clone()) {
+                Ok(round) => break round,
+                Err(_) => super::array::wait_for_memory(),
+            }
+        };
+        if write {
+            array.mddev.bitmap_unplug();
+        }
+        for slot in 0..work.tasks.len() {
+            let Some(task) = work.tasks.get(slot).copied() else {
+                continue;
+            };
+            if write {
+                let fua = work.fua;
+                self.add_runs(&mut round, work, slot, task.acts.write & fua, Op::WriteFua);
+                let plain = task.acts.write.minus(fua);
+                self.add_runs(&mut round, work, slot, plain, Op::Write);
+            } else {
+                work.pages.ensure(slot, task.acts.read);
+                self.add_runs(&mut round, work, slot, task.acts.read, Op::Read);
+            }
+        }
+        if round.is_empty() {
+            return;
+        }
+        if let Some(done) = round.submit() {
+            self.take_ends(done);
+        }
+    }
+
+    /// Adds a bio for every run of `rows`; what cannot be issued has failed.
+    fn add_runs(
+        self: &Arc<Self>,
+        round: &mut Builder<Stripe>,
+        work: &Handler,
+        slot: usize,
+        rows: RowMask,
+        op: Op,
+    ) {
+        for (start, n) in rows.runs() {
+            let run = RowMask::range(start, n);
+            let sent = self.add_run(round, &self.array().members, work, slot, (start, n), op);
+            if sent.is_err() {
+                self.event(end_event(slot, run, op != Op::Read, false));
+            }
+        }
+    }
+
+    fn add_run(
+        &self,
+        round: &mut Builder<Stripe>,
+        members: &Members,
+        work: &Handler,
+        slot: usize,
+        (start, n): (u32, u32),
+        op: Op,
+    ) -> Result {
+        let rdev = members.get(slot).ok_or(ENODEV)?;
+        let first = self
+            .sector()
+            .checked_add(u64::from(start).wrapping_mul(8))
+            .ok_or(EINVAL)?;
+        if op == Op::Read && rdev.has_badblock(first, n.saturating_mul(8)) {
+            return Err(EIO);
+        }
+        let sector = first.checked_add(rdev.data_offset()).ok_or(EINVAL)?;
+        let pages = work.pages.run(slot, start, n).ok_or(EINVAL)?;
+        let label = Label {
+            slot,
+            rows: RowMask::range(start, n).0,
+            write: op != Op::Read,
+        };
+        let pages: PageRefs<'_> = PageRefs(pages.iter());
+        round.add(&self.array().member_bios, rdev, op, sector, label, pages)
+    }
+
+    /// Takes in how the bios of a round ended.
+    fn take_ends(&self, done: Done<Stripe>) {
+        for ended in done {
+            let rows = RowMask(ended.label.rows);
+            if !ended.ok {
+                self.array().member_io_failed(
+                    &ended.rdev,
+                    self.sector(),
+                    rows,
+                    ended.label.write,
+                );
+            }
+            drop(ended.rdev);
+            self.event(end_event(
+                ended.label.slot,
+                rows,
+                ended.label.write,
+                ended.ok,
+            ));
+        }
+    }
+}
+
+fn end_event(slot: usize, rows: RowMask, write: bool, ok: bool) -> Event {
+    if write {
+        Event::WriteDone { slot, rows, ok }
+    } else {
+        Event::ReadDone { slot, rows, ok }
+    }
+}
+
+/// Pages that are all there.
+struct PageRefs<'a>(core::slice::Iter<'a, Option<Page>>);
+
+impl<'a> Iterator for PageRefs<'a> {
+    type Item = &'a Page;
+
+    fn next(&mut self) -> Option<&'a Page> {
+        self.0.next()?.as_ref()
+    }
+}
+
+impl ExactSizeIterator for PageRefs<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl RoundOwner for Stripe {
+    fn round_done(this: Arc<Self>, done: Done<Self>) {
+        let _noio = NoIo::enter();
+        this.take_ends(done);
+        Stripe::handle(&this);
+    }
+
+    fn round_queue(&self) -> &OwnQueue {
+        &self.array().queue
+    }
+}
+
+/// Refreshes what the members can do for a stripe that ends at `end`.
+pub(super) fn refresh(members: &Members, end: u64, strips: &mut [crate::raid::stripe::Strip]) {
+    for (slot, s) in strips.iter_mut().enumerate() {
+        s.access = members.access(slot, end);
+        debug_assert!(s.access != Access::Full || slot < members.len());
+    }
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The shell: moves pages and bios, and asks the pure code what to do.
+//!
+//! Lock order, outermost first:
+//!
+//! 1. `Stripe::work` (a mutex, only ever tried: who holds it is the stripe's
+//!    handler)
+//! 2. a shard of the stripe cache
+//! 3. `Stripe::inner`
+//! 4. the idle ring; the cache's waiters; the journal's log
+
+pub(crate) mod array;
+mod cache;
+mod handle;
+mod members;
+mod ops;
+mod personality;
+mod request;
+mod stripe;
+mod sync;
+mod sysfs;
+mod table;

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What md core calls.
+
+use super::{array::Array, sysfs};
+use crate::{
+    block::bio::Bio,
+    lib::show::{eopnotsupp, Show},
+    md::{
+        mddev::{Flag, Mddev, Recovery, MAX_SECTOR},
+        personality::Personality,
+        rdev::{Rdev, RdevFlag},
+        thread::{self, ArrayThread},
+    },
+    raid::{geometry::Geometry, units::ArraySector},
+};
+use core::fmt;
+use kernel::{
+    prelude::*,
+    sync::{atomic::Full, Arc},
+};
+
+impl ArrayThread for Array {
+    fn run(mddev: &Mddev) {
+        mddev.check_recovery();
+        crate::md::personality::with_private::<Array, _>(mddev, |array| array.unpark());
+    }
+}
+
+/// The shape that md wants, if we can run it.
+fn geometry(mddev: &Mddev) -> Result<Geometry> {
+    if mddev.reshape_position() != MAX_SECTOR {
+        pr_err!(
+            "{}: a reshape is under way, which this version cannot continue; assemble the array with raid456 and let it finish\n",
+            mddev.name()
+        );
+        return Err(EINVAL);
+    }
+    let disks = u32::try_from(mddev.raid_disks())?;
+    let chunk = u32::try_from(mddev.new_chunk_sectors())?;
+    Geometry::new(mddev.new_level(), mddev.new_layout(), disks, chunk).map_err(|e| {
+        pr_err!("{}: {}\n", mddev.name(), Show(e));
+        EINVAL
+    })
+}
+
+impl Array {
+    /// Takes the devices that md has for the array.
+    fn take_members(&self, mddev: &Mddev) -> Result {
+        for rdev in mddev.rdevs() {
+            if rdev.flag(RdevFlag::Journal) {
+                continue;
+            }
+            let Ok(slot) = usize::try_from(rdev.raid_disk()) else {
+                continue;
+            };
+            let Some(place) = self.members.slot(slot) else {
+                continue;
+            };
+            if rdev.flag(RdevFlag::Replacement) {
+                pr_warn!(
+                    "{}: {} is a replacement, which this version does not use\n",
+                    mddev.name(),
+                    rdev.name()
+                );
+                continue;
+            }
+            if place.peek().is_some() {
+                return Err(EIO);
+            }
+            place.set(Some(rdev));
+            if rdev.flag(RdevFlag::InSync) {
+                pr_info!(
+                    "{}: device {} operational as raid disk {}\n",
+                    mddev.name(),
+                    rdev.name(),
+                    slot
+                );
+            } else if rdev.saved_raid_disk() != rdev.raid_disk() {
+                self.fullsync.xchg(1, Full);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether enough members are there, and what is there can be trusted.
+    fn check_members(&self, mddev: &Mddev) -> Result {
+        let degraded = self.update_degraded();
+        let disks = mddev.raid_disks();
+        if self.has_failed() {
+            pr_crit!(
+                "{}: not enough operational devices ({}/{} failed)\n",
+                mddev.name(),
+                degraded,
+                disks
+            );
+            return Err(EIO);
+        }
+        let chunk = u64::from(self.geo.chunk_sectors());
+        mddev.set_dev_sectors(mddev.dev_sectors() / chunk * chunk);
+        if degraded > 0 && mddev.resync_offset() != MAX_SECTOR {
+            if mddev.ok_start_degraded() != 0 {
+                pr_crit!(
+                    "{}: starting dirty degraded array - data corruption possible\n",
+                    mddev.name()
+                );
+            } else {
+                pr_crit!(
+                    "{}: cannot start dirty degraded array; add the missing member, or assemble with --force if wrong data in rows that were being written is acceptable\n",
+                    mddev.name()
+                );
+                return Err(EIO);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_member(&self, mddev: &Mddev, rdev: &Rdev) -> Result {
+        if rdev.saved_raid_disk() < 0 && self.has_failed() {
+            return Err(EINVAL);
+        }
+        let wanted = usize::try_from(rdev.raid_disk()).ok();
+        let saved = usize::try_from(rdev.saved_raid_disk()).ok();
+        let free = |slot: &usize| {
+            wanted.is_none_or(|w| w == *slot)
+                && self.members.slot(*slot).is_some_and(|s| s.peek().is_none())
+        };
+        let slot = saved
+            .filter(free)
+            .or_else(|| (0..self.members.len()).find(free))
+            .ok_or(EEXIST)?;
+        let place = self.members.slot(slot).ok_or(EEXIST)?;
+        rdev.clear_flag(RdevFlag::InSync);
+        rdev.set_raid_disk(i32::try_from(slot)?);
+        if saved != Some(slot) {
+            self.fullsync.xchg(1, Full);
+        }
+        place.set(Some(rdev));
+        pr_info!(
+            "{}: {} takes part as raid disk {}\n",
+            mddev.name(),
+            rdev.name(),
+            slot
+        );
+        Ok(())
+    }
+
+    fn remove_member(&self, rdev: &Rdev) -> Result {
+        let Some(place) = usize::try_from(rdev.raid_disk())
+            .ok()
+            .and_then(|slot| self.members.slot(slot))
+            .filter(|place| place.is(rdev))
+        else {
+            return Ok(());
+        };
+        if rdev.flag(RdevFlag::InSync) || rdev.is_pending() {
+            return Err(EBUSY);
+        }
+        if !rdev.flag(RdevFlag::Faulty) && !self.has_failed() {
+            // Being rebuilt.
+            return Err(EBUSY);
+        }
+        place.set(None);
+        rdev.clear_flag(RdevFlag::WantReplacement);
+        Ok(())
+    }
+}
+
+impl Personality for Array {
+    fn run(mddev: &Mddev) -> Result<Arc<Self>> {
+        if mddev.resync_offset() != MAX_SECTOR {
+            pr_notice!(
+                "{}: not clean -- starting background reconstruction\n",
+                mddev.name()
+            );
+        }
+        let geo = geometry(mddev)?;
+        if mddev.level() == 6 {
+            pr_err!(
+                "{}: level 6 is not supported by this version; use raid456 for this array\n",
+                mddev.name()
+            );
+            return Err(eopnotsupp());
+        }
+        if mddev.flag(Flag::HasPpl) {
+            pr_err!(
+                "{}: consistency policy ppl is not supported by this version; use raid456 for this array\n",
+                mddev.name()
+            );
+            return Err(eopnotsupp());
+        }
+        let array = Self::new(mddev, geo)?;
+        array.take_members(mddev)?;
+        array.check_members(mddev)?;
+        thread::start_array_thread::<Self>(mddev, c"raid5")?;
+        pr_info!(
+            "{}: raid level {} active with {} out of {} devices, algorithm {}\n",
+            mddev.name(),
+            mddev.level(),
+            mddev.raid_disks() - mddev.degraded(),
+            mddev.raid_disks(),
+            mddev.new_layout()
+        );
+        Ok(array)
+    }
+
+    fn started(&self, mddev: &Mddev) -> Result {
+        sysfs::attach(mddev)?;
+        mddev.set_array_sectors(Self::size(mddev, 0, 0));
+        mddev
+            .set_limits(self.geo.chunk_sectors() << 9, self.geo.data_disks())
+            .inspect_err(|_| thread::stop_array_thread(mddev))
+    }
+
+    fn start(&self, _mddev: &Mddev) -> Result {
+        Ok(())
+    }
+
+    fn free(this: Arc<Self>) {
+        this.queue.flush();
+        this.cache.drop_all();
+    }
+
+    fn make_request(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
+        Array::make_request(this, mddev, bio);
+    }
+
+    fn status(&self, mddev: &Mddev, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(
+            out,
+            " level {}, {}k chunk, algorithm {} [{}/{}] [",
+            mddev.level(),
+            self.geo.chunk_sectors() / 2,
+            mddev.layout(),
+            self.geo.raid_disks(),
+            i64::from(self.geo.raid_disks()) - i64::from(mddev.degraded()),
+        )?;
+        for state in self.members.states() {
+            out.write_char(state)?;
+        }
+        out.write_char(']')
+    }
+
+    fn error(&self, mddev: &Mddev, rdev: &Rdev) {
+        rdev.set_flag(RdevFlag::Faulty);
+        rdev.clear_flag(RdevFlag::InSync);
+        let degraded = self.update_degraded();
+        let disks = i64::from(self.geo.raid_disks());
+        if self.has_failed() {
+            mddev.set_flag(Flag::Broken);
+            pr_crit!(
+                "{}: disk failure on {}; cannot continue operation ({}/{} failed)\n",
+                mddev.name(),
+                rdev.name(),
+                degraded,
+                disks
+            );
+        } else {
+            pr_crit!(
+                "{}: disk failure on {}, device disabled; operation continues on {} devices\n",
+                mddev.name(),
+                rdev.name(),
+                disks - i64::from(degraded)
+            );
+        }
+        mddev.set_recovery(Recovery::Interrupt);
+        rdev.set_flag(RdevFlag::Blocked);
+        mddev.want_sb_write(true);
+    }
+
+    fn add_disk(this: &Arc<Self>, mddev: &Mddev, rdev: &Rdev) -> Result {
+        if rdev.flag(RdevFlag::Journal) {
+            return Err(eopnotsupp());
+        }
+        this.add_member(mddev, rdev)
+    }
+
+    fn remove_disk(&self, _mddev: &Mddev, rdev: &Rdev) -> Result {
+        self.remove_member(rdev)
+    }
+
+    fn spare_active(&self, _mddev: &Mddev) -> i32 {
+        let mut count = 0;
+        for rdev in self.members.iter() {
+            if rdev.recovery_offset() == MAX_SECTOR
+                && !rdev.flag(RdevFlag::Faulty)
+                && !rdev.test_and_set_flag(RdevFlag::InSync)
+            {
+                count += 1;
+                rdev.notify_state();
+            }
+        }
+        self.update_degraded();
+        count
+    }
+
+    fn sync_request(this: &Arc<Self>, mddev: &Mddev, sector: u64, max: u64) -> (u64, bool) {
+        Array::sync(this, mddev, sector, max)
+    }
+
+    fn resize(&self, mddev: &Mddev, sectors: u64) -> Result {
+        let chunk = u64::from(self.geo.chunk_sectors());
+        let sectors = sectors / chunk * chunk;
+        let size = self.geo.array_sectors(sectors);
+        if mddev.external_size() != 0 && mddev.array_sectors() > size {
+            return Err(EINVAL);
+        }
+        mddev.bitmap_resize(sectors)?;
+        mddev.set_array_sectors(size);
+        let old = mddev.dev_sectors();
+        if sectors > old && mddev.resync_offset() > old {
+            mddev.set_resync_offset(old);
+            mddev.set_recovery(Recovery::Needed);
+        }
+        mddev.set_dev_sectors(sectors);
+        Ok(())
+    }
+
+    fn size(mddev: &Mddev, sectors: u64, raid_disks: i32) -> u64 {
+        let sectors = if sectors == 0 {
+            mddev.dev_sectors()
+        } else {
+            sectors
+        };
+        let disks = if raid_disks == 0 {
+            mddev.raid_disks()
+        } else {
+            raid_disks
+        };
+        let chunk = u64::try_from(mddev.chunk_sectors()).unwrap_or(0);
+        let parity = if mddev.level() == 6 { 2 } else { 1 };
+        let data = u64::try_from(disks - parity).unwrap_or(0);
+        if chunk == 0 {
+            return 0;
+        }
+        (sectors / chunk * chunk).saturating_mul(data)
+    }
+
+    fn check_reshape(&self, mddev: &Mddev) -> Result {
+        let same = mddev.delta_disks() == 0
+            && mddev.new_layout() == mddev.layout()
+            && mddev.new_level() == mddev.level()
+            && mddev.new_chunk_sectors() == mddev.chunk_sectors();
+        if same {
+            return Ok(());
+        }
+        pr_err!(
+            "{}: reshape is not supported by this version\n",
+            mddev.name()
+        );
+        Err(eopnotsupp())
+    }
+
+    fn quiesce(&self, _mddev: &Mddev, stop: bool) {
+        Array::quiesce(self, stop);
+    }
+
+    fn bitmap_range(&self, start: u64, sectors: u64) -> (u64, u64) {
+        let (dev, n) = self.geo.bitmap_range(ArraySector::new(start), sectors);
+        (dev.get(), n)
+    }
+}

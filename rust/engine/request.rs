@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests of the array's users.
+
+use super::{
+    array::Array,
+    stripe::{Attached, Inner, Stripe},
+};
+use crate::{
+    block::{
+        bio::{Bio, Piece},
+        direct::{self, DirectOwner},
+    },
+    lib::{clock::warn_limited, noio::NoIo, workqueue::OwnQueue},
+    md::{
+        mddev::Mddev,
+        rdev::{RdevFlag, RdevRef},
+    },
+    raid::stripe::Access,
+};
+use kernel::sync::{atomic::Full, Arc};
+
+/// Stripes that one write request may touch; a longer one is split.
+const MAX_STRIPES: u64 = 16;
+
+impl Array {
+    /// Takes a request.
+    pub(crate) fn make_request(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
+        let _noio = NoIo::enter();
+        let mut bio = bio;
+        if bio.is_preflush() {
+            match this.flush_request(mddev, bio) {
+                Some(rest) => bio = rest,
+                None => return,
+            }
+        }
+        if !bio.has_data() {
+            // The queue limits offer nothing else; see `set_limits`.
+            return bio.end_error();
+        }
+        if bio.is_write() {
+            mddev.write_start(&bio);
+            Self::write(this, mddev, bio);
+            mddev.write_end();
+        } else {
+            Self::read(this, mddev, bio);
+        }
+    }
+
+    /// Does the flush that came with a request; gives the request back if it
+    /// has data.
+    fn flush_request(&self, mddev: &Mddev, bio: Bio) -> Option<Bio> {
+        bio.flush_members(mddev)
+    }
+
+    /// Splits what crosses a row of chunks. The queue limits have the block
+    /// layer do that; this is for requests that come another way.
+    fn fit(&self, bio: Bio, within: u64) -> Option<Bio> {
+        let offset = bio.sector().get() % within;
+        let room = within.saturating_sub(offset);
+        if u64::from(bio.sectors()) <= room {
+            return Some(bio);
+        }
+        bio.split_front(u32::try_from(room).unwrap_or(u32::MAX), &self.split_bios)
+    }
+
+    fn write(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
+        let Some(bio) = this.fit(bio, this.geo.row_sectors()) else {
+            return;
+        };
+        let per_chunk = u64::from(this.geo.chunk_sectors() / this.geo.strip_sectors());
+        let bio = if per_chunk > MAX_STRIPES {
+            match this.fit(bio, u64::from(this.geo.strip_sectors())) {
+                Some(bio) => bio,
+                None => return,
+            }
+        } else {
+            bio
+        };
+        // Nothing of this request is issued yet, and what this task submitted
+        // before has been issued: it is safe to wait.
+        this.enter();
+        this.cache.wait_room();
+        let bio = bio.account(mddev);
+        let start = bio.sector().get();
+        let row = start / this.geo.row_sectors();
+        let first = row.wrapping_mul(per_chunk);
+        for i in 0..per_chunk {
+            Self::write_stripe(this, &bio, first.wrapping_add(i));
+        }
+        bio.end();
+    }
+
+    /// Attaches all parts of a write that lie in one stripe, then has the
+    /// stripe handled.
+    fn write_stripe(this: &Arc<Self>, bio: &Bio, index: u64) {
+        let spans = Spans::new(this, bio, index);
+        if spans.clone().next().is_none() {
+            return;
+        }
+        Self::with_stripe(this, index, spans.clone().count(), false, |inner| {
+            for span in spans {
+                let piece = Piece::new(bio, span.offset, span.sectors);
+                this.mddev.write_inc(bio);
+                let part = Attached::new(piece, span.slot, span.first, true);
+                inner.st.attach_write(
+                    &mut inner.strips,
+                    span.slot,
+                    part.todo,
+                    part.full_rows(),
+                    bio.is_fua(),
+                );
+                // `with_stripe` made room.
+                let _ = inner.incoming.push_within_capacity(part);
+            }
+        });
+    }
+
+    /// Runs `f` on the stripe and has it handled.
+    pub(super) fn with_stripe(
+        this: &Arc<Self>,
+        index: u64,
+        room: usize,
+        force: bool,
+        f: impl FnOnce(&mut Inner),
+    ) {
+        let mut f = Some(f);
+        loop {
+            let stripe = match this.cache.get(this, index) {
+                Ok(stripe) => stripe,
+                Err(_) => {
+                    super::array::wait_for_memory();
+                    continue;
+                }
+            };
+            let attached = stripe.attach(room, force, |inner| {
+                if let Some(f) = f.take() {
+                    f(inner);
+                }
+            });
+            match attached {
+                Ok(true) => return Stripe::handle(&stripe),
+                Ok(false) if !force => this.enter(),
+                Ok(false) => {}
+                Err(_) => super::array::wait_for_memory(),
+            }
+        }
+    }
+
+    fn read(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
+        this.enter();
+        let bio = bio.account(mddev);
+        let chunk = this.geo.chunk_sectors();
+        let mut offset = 0;
+        while offset < bio.sectors() {
+            let sector = bio.sector().get().wrapping_add(u64::from(offset));
+            // Lossless: less than a chunk.
+            let room = chunk.wrapping_sub((sector % u64::from(chunk)) as u32);
+            let n = core::cmp::min(room, bio.sectors().wrapping_sub(offset));
+            Self::read_chunk(this, Piece::new(&bio, offset, n));
+            offset = offset.wrapping_add(n);
+        }
+        bio.end();
+    }
+
+    /// Reads a part that lies in one chunk: from its member, or through its
+    /// stripes where that cannot be.
+    fn read_chunk(this: &Arc<Self>, piece: Piece) {
+        let (sector, slot) = this.geo.map(piece.sector());
+        let n = piece.sectors();
+        let end = sector.get().wrapping_add(u64::from(n));
+        let direct = if this.members.access(slot.index(), end) == Access::Full {
+            this.members
+                .get(slot.index())
+                .filter(|r| !r.has_badblock(sector.get(), n))
+        } else {
+            None
+        };
+        let Some(rdev) = direct else {
+            return Self::read_stripes(this, piece, false);
+        };
+        this.direct_reads.fetch_add(1, Full);
+        while this.is_quiesced() {
+            this.direct_reads.fetch_sub(1, Full);
+            this.enter();
+            this.direct_reads.fetch_add(1, Full);
+        }
+        let at = sector.get().wrapping_add(rdev.data_offset());
+        direct::submit_read(&this.direct_bios, this.clone(), rdev, at, piece);
+    }
+
+    /// Reads a part that lies in one chunk through its stripes. `force`: work
+    /// that is counted already, and may not wait for a quiesced array.
+    fn read_stripes(this: &Arc<Self>, piece: Piece, force: bool) {
+        if !force {
+            this.cache.wait_room();
+        }
+        let strip = u64::from(this.geo.strip_sectors());
+        let (dev, slot) = this.geo.map(piece.sector());
+        let mut offset = 0u32;
+        while offset < piece.sectors() {
+            let sector = dev.get().wrapping_add(u64::from(offset));
+            // Lossless: less than a strip.
+            let first = (sector % strip) as u32;
+            let room = this.geo.strip_sectors().wrapping_sub(first);
+            let n = core::cmp::min(room, piece.sectors().wrapping_sub(offset));
+            let part = Attached::new(piece.sub(offset, n), slot.index(), first, false);
+            Self::with_stripe(this, sector / strip, 1, force, |inner| {
+                inner
+                    .st
+                    .attach_read(&mut inner.strips, part.slot, part.todo);
+                let _ = inner.incoming.push_within_capacity(part);
+            });
+            offset = offset.wrapping_add(n);
+        }
+        piece.end(true);
+    }
+}
+
+impl DirectOwner for Array {
+    fn direct_done(&self) {
+        self.direct_reads.fetch_sub(1, Full);
+    }
+
+    fn direct_failed(this: Arc<Self>, rdev: RdevRef, piece: Piece) {
+        let _noio = NoIo::enter();
+        if !rdev.flag(RdevFlag::Faulty) {
+            warn_limited!(
+                "{}: {}: read failed at array sector {}; trying through the stripe\n",
+                this.mddev.name(),
+                rdev.name(),
+                piece.sector().get()
+            );
+        }
+        drop(rdev);
+        Self::read_stripes(&this, piece, true);
+        this.direct_reads.fetch_sub(1, Full);
+    }
+
+    fn direct_queue(&self) -> &OwnQueue {
+        &self.queue
+    }
+}
+
+/// A part of a request within one strip.
+struct Span {
+    slot: usize,
+    /// Sectors into the request.
+    offset: u32,
+    /// First sector within the strip.
+    first: u32,
+    sectors: u32,
+}
+
+/// The parts of a request that lie in one stripe, one for each data strip.
+#[derive(Clone)]
+struct Spans<'a> {
+    array: &'a Array,
+    index: u64,
+    start: u64,
+    end: u64,
+    next: u32,
+}
+
+impl<'a> Spans<'a> {
+    fn new(array: &'a Array, bio: &Bio, index: u64) -> Self {
+        let start = bio.sector().get();
+        Self {
+            array,
+            index,
+            start,
+            end: start.wrapping_add(u64::from(bio.sectors())),
+            next: 0,
+        }
+    }
+}
+
+impl Iterator for Spans<'_> {
+    type Item = Span;
+
+    fn next(&mut self) -> Option<Span> {
+        let geo = &self.array.geo;
+        while self.next < geo.data_disks() {
+            let slot = geo.data_slot(self.array.stripe_sector(self.index), self.next);
+            self.next = self.next.wrapping_add(1);
+            // The strip's sectors are neighbours in the array as well.
+            let strip = geo.unmap(self.array.stripe_sector(self.index), slot)?.get();
+            let from = core::cmp::max(strip, self.start);
+            let to = core::cmp::min(
+                strip.wrapping_add(u64::from(geo.strip_sectors())),
+                self.end,
+            );
+            if from < to {
+                // Lossless: within a request and within a strip.
+                return Some(Span {
+                    slot: slot.index(),
+                    offset: (from - self.start) as u32,
+                    first: (from - strip) as u32,
+                    sectors: (to - from) as u32,
+                });
+            }
+        }
+        None
+    }
+}
+

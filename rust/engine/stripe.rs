@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A stripe as the shell has it: the pure state in its lock, the pages with
+//! whoever handles it.
+
+use super::{
+    array::Array,
+    cache::{Link, Shard},
+    handle::Handler,
+    table::PageTable,
+};
+use crate::{
+    block::bio::Piece,
+    raid::{
+        mask::RowMask,
+        stripe::{apply, Actions, Event, State, Strip},
+    },
+};
+use kernel::{
+    new_mutex, new_spinlock,
+    prelude::*,
+    sync::{atomic::Full, Arc, LockedBy, Mutex, SpinLock},
+    workqueue::{impl_has_work, new_work, Work, WorkItem},
+};
+
+/// A part of a request that lies in one strip.
+pub(crate) struct Attached {
+    pub(crate) piece: Piece,
+    pub(crate) slot: usize,
+    /// First sector within the strip.
+    pub(crate) first: u32,
+    pub(crate) write: bool,
+    /// Rows that nothing was done about yet.
+    pub(crate) todo: RowMask,
+    /// Rows whose data was taken and is on its way.
+    pub(crate) busy: RowMask,
+    pub(crate) failed: bool,
+}
+
+impl Attached {
+    /// A part that starts `first` sectors into strip `slot`.
+    pub(crate) fn new(piece: Piece, slot: usize, first: u32, write: bool) -> Self {
+        let rows = Self::rows_of(first, piece.sectors());
+        Self {
+            piece,
+            slot,
+            first,
+            write,
+            todo: rows,
+            busy: RowMask::EMPTY,
+            failed: false,
+        }
+    }
+
+    fn rows_of(first: u32, sectors: u32) -> RowMask {
+        let end = first.saturating_add(sectors);
+        RowMask::range(first / 8, end.div_ceil(8).saturating_sub(first / 8))
+    }
+
+    /// Rows of which the part covers the whole page.
+    pub(crate) fn full_rows(&self) -> RowMask {
+        let start = self.first.div_ceil(8);
+        let end = self.first.saturating_add(self.piece.sectors()) / 8;
+        RowMask::range(start, end.saturating_sub(start))
+    }
+
+    /// Whether nothing is left to do.
+    pub(crate) fn is_done(&self) -> bool {
+        (self.todo | self.busy).is_empty()
+    }
+
+    /// The part's bytes in `row`: (bytes into the part, bytes into the page,
+    /// length).
+    pub(crate) fn span(&self, row: u32) -> (u32, u32, u32) {
+        let page = row.saturating_mul(8);
+        let end = self.first.saturating_add(self.piece.sectors());
+        let from = core::cmp::max(self.first, page);
+        let to = core::cmp::min(end, page.saturating_add(8));
+        (
+            from.saturating_sub(self.first) << 9,
+            from.saturating_sub(page) << 9,
+            to.saturating_sub(from) << 9,
+        )
+    }
+}
+
+/// What the stripe's lock protects.
+pub(crate) struct Inner {
+    pub(crate) st: State,
+    pub(crate) strips: KVec<Strip>,
+    pub(crate) acts: Actions,
+    /// Parts that the handler has not taken over yet.
+    pub(crate) incoming: KVec<Attached>,
+    /// Something changed since the handler last looked.
+    pub(crate) again: bool,
+    /// Counted as having work.
+    pub(crate) active: bool,
+    /// Dropped from the cache: look the stripe up anew.
+    dead: bool,
+    /// In the ring of idle stripes.
+    listed: bool,
+    /// Waits for md to record a failure, or for the journal to come back.
+    pub(crate) parked: bool,
+    /// Counted in `Array::syncs`.
+    pub(crate) syncing: bool,
+}
+
+/// One stripe.
+#[pin_data]
+pub(crate) struct Stripe {
+    array: Arc<Array>,
+    index: u64,
+    next: Link,
+    #[pin]
+    pub(super) inner: SpinLock<Inner>,
+    #[pin]
+    pub(super) work: Mutex<Handler>,
+    #[pin]
+    deferred: Work<Stripe>,
+}
+
+impl_has_work! {
+    impl HasWork<Stripe> for Stripe { self.deferred }
+}
+
+impl WorkItem for Stripe {
+    type Pointer = Arc<Stripe>;
+
+    fn run(this: Arc<Stripe>) {
+        let _noio = crate::lib::noio::NoIo::enter();
+        Stripe::handle(&this);
+    }
+}
+
+/// Parts that a stripe can take before its list has to grow.
+const INCOMING: usize = 16;
+
+impl Stripe {
+    /// Makes stripe `index` of `array`, for the chain of `shard`.
+    pub(crate) fn new(array: &Arc<Array>, index: u64, shard: &SpinLock<Shard>) -> Result<Arc<Self>> {
+        let rows = array.geo.rows_per_stripe();
+        let members = array.members.len();
+        let place = array.geo.placement(array.stripe_sector(index));
+        let strips = KVec::from_elem(Strip::new(), members, GFP_KERNEL)?;
+        let incoming = KVec::with_capacity(INCOMING, GFP_KERNEL)?;
+        let st = State::new(rows, place.p.index(), place.q.map(|q| q.index()));
+        let pages = PageTable::new(
+            members,
+            usize::try_from(rows)?,
+            array.cache.budget().clone(),
+        )?;
+        let handler = Handler::new(members, pages)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                array: array.clone(),
+                index,
+                next: LockedBy::new(shard, None),
+                inner <- new_spinlock!(Inner {
+                    st,
+                    strips,
+                    acts: Actions::default(),
+                    incoming,
+                    again: false,
+                    active: false,
+                    dead: false,
+                    listed: false,
+                    parked: false,
+                    syncing: false,
+                }, "raid5c::stripe"),
+                work <- new_mutex!(handler, "raid5c::handler"),
+                deferred <- new_work!("raid5c::stripe"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The array.
+    pub(crate) fn array(&self) -> &Arc<Array> {
+        &self.array
+    }
+
+    /// Which stripe of its array it is.
+    pub(crate) fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// First member sector.
+    pub(crate) fn sector(&self) -> u64 {
+        self.array.stripe_sector(self.index).get()
+    }
+
+    /// The cache's link.
+    pub(super) fn next(&self) -> &Link {
+        &self.next
+    }
+
+    /// Marks an idle stripe as dropped. False if it has work, or got some
+    /// since it was listed; it is then not listed any more.
+    pub(super) fn kill(&self) -> bool {
+        let mut inner = self.inner.lock();
+        inner.listed = false;
+        if inner.active || inner.dead {
+            return false;
+        }
+        inner.dead = true;
+        true
+    }
+
+    /// Whether the stripe waited for md to record something; it does not any
+    /// more.
+    pub(super) fn take_parked(&self) -> bool {
+        core::mem::replace(&mut self.inner.lock().parked, false)
+    }
+
+    /// The ring had no place for it.
+    pub(super) fn unlist(&self) {
+        self.inner.lock().listed = false;
+    }
+
+    /// Has `f` put work into the stripe under its lock. False if it could not:
+    /// the stripe was dropped meanwhile, or the array is quiesced and `force`
+    /// is not set. The caller has the stripe handled afterwards.
+    ///
+    /// `room` parts can be pushed to `incoming`.
+    pub(crate) fn attach(
+        self: &Arc<Self>,
+        room: usize,
+        force: bool,
+        f: impl FnOnce(&mut Inner),
+    ) -> Result<bool> {
+        loop {
+            let mut inner = self.inner.lock();
+            if inner.dead {
+                return Ok(false);
+            }
+            let have = inner.incoming.capacity().saturating_sub(inner.incoming.len());
+            if have < room {
+                let want = inner.incoming.capacity().saturating_mul(2).saturating_add(room);
+                drop(inner);
+                self.grow_incoming(want)?;
+                continue;
+            }
+            if !inner.active {
+                // Counted before the look, as quiesce sets before it counts.
+                self.array.cache.activated();
+                if self.array.is_quiesced() && !force {
+                    self.array.cache.deactivated();
+                    return Ok(false);
+                }
+                inner.active = true;
+            }
+            inner.again = true;
+            f(&mut inner);
+            return Ok(true);
+        }
+    }
+
+    fn grow_incoming(&self, want: usize) -> Result {
+        let mut new = KVec::with_capacity(want, GFP_KERNEL)?;
+        let mut inner = self.inner.lock();
+        if new.capacity() > inner.incoming.len() {
+            core::mem::swap(&mut new, &mut inner.incoming);
+            let inner = &mut *inner;
+            for a in new.drain_all() {
+                // There is room: the new list is longer than the old.
+                let _ = inner.incoming.push_within_capacity(a);
+            }
+        }
+        Ok(())
+    }
+
+    /// Something happened: `event`. The caller has the stripe handled.
+    pub(crate) fn event(&self, event: Event) {
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        inner.again = true;
+        self.array.refresh(self.index, &mut inner.strips);
+        let policy = self.array.policy();
+        apply(
+            &mut inner.st,
+            &mut inner.strips,
+            event,
+            &policy,
+            &mut inner.acts,
+        );
+    }
+
+    /// Has the stripe handled by the array's queue.
+    pub(crate) fn defer(self: &Arc<Self>) {
+        // Already queued is as good.
+        let _ = self.array.queue.queue().enqueue(self.clone());
+    }
+
+    /// Counts the stripe as idle if it is. True if it was active before.
+    pub(super) fn settle(&self, inner: &mut Inner, pieces: bool) -> Option<bool> {
+        if !inner.active
+            || inner.again
+            || pieces
+            || !inner.incoming.is_empty()
+            || !inner.st.is_idle(&inner.strips)
+        {
+            return None;
+        }
+        inner.active = false;
+        inner.parked = false;
+        if core::mem::replace(&mut inner.syncing, false) {
+            self.array.syncs.fetch_sub(1, Full);
+        }
+        let enlist = !inner.listed;
+        inner.listed = true;
+        Some(enlist)
+    }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Resync, rebuild, check and repair, a stripe at a time.
+
+use super::array::Array;
+use crate::{
+    lib::noio::NoIo,
+    md::mddev::{Mddev, Recovery},
+    raid::mask::RowMask,
+};
+use kernel::sync::{atomic::Full, Arc};
+
+/// Stripes that a sync may have in flight.
+const IN_FLIGHT: usize = 16;
+
+impl Array {
+    /// Syncs from member sector `sector` to the end of its stripe at most.
+    /// Returns the sectors taken, and whether nothing had to be done.
+    pub(crate) fn sync(this: &Arc<Self>, mddev: &Mddev, sector: u64, max: u64) -> (u64, bool) {
+        let _noio = NoIo::enter();
+        if sector >= max {
+            if mddev.curr_resync() < max {
+                mddev.bitmap_end_sync(mddev.curr_resync());
+            } else {
+                this.fullsync.xchg(0, Full);
+            }
+            mddev.bitmap_close_sync();
+            return (0, false);
+        }
+        let parity = i32::try_from(this.geo.parity_disks()).unwrap_or(0);
+        if mddev.degraded() >= parity && mddev.recovery(Recovery::Sync) {
+            // There is nothing to compare or to make right.
+            return (mddev.dev_sectors().saturating_sub(sector), true);
+        }
+        let strip = u64::from(this.geo.strip_sectors());
+        let mut n = core::cmp::min(strip.wrapping_sub(sector % strip), max.wrapping_sub(sector));
+        if mddev.bitmap_enabled() {
+            let requested = mddev.recovery(Recovery::Requested);
+            let full = this.fullsync.fetch_add(0, Full) != 0;
+            if !requested && !full {
+                let (needed, blocks) = mddev.bitmap_start_sync(sector, true);
+                if !needed && blocks >= 8 {
+                    return (blocks & !7, true);
+                }
+            }
+            mddev.bitmap_cond_end_sync(sector);
+            let (_, blocks) = mddev.bitmap_start_sync(sector, this.members.any_missing());
+            if blocks >= 8 {
+                n = core::cmp::min(n, blocks & !7);
+            }
+        }
+        this.wait_sync_room();
+        this.sync_rows(sector, n);
+        (n, false)
+    }
+
+    /// Lets users' requests have the cache as well.
+    fn wait_sync_room(&self) {
+        self.enter();
+        self.cache.wait_room();
+        while self.syncs.fetch_add(0, Full) >= IN_FLIGHT {
+            kernel::time::delay::fsleep(kernel::time::Delta::from_micros(100));
+        }
+    }
+
+    fn sync_rows(self: &Arc<Self>, sector: u64, n: u64) {
+        let strip = u64::from(self.geo.strip_sectors());
+        let first = u32::try_from(sector % strip / 8).unwrap_or(0);
+        let rows = RowMask::range(first, u32::try_from(n / 8).unwrap_or(u32::MAX));
+        let mut old = RowMask::EMPTY;
+        self.syncs.fetch_add(1, Full);
+        Self::with_stripe(self, sector / strip, 0, false, |inner| {
+            let new = inner.st.want_sync(rows);
+            old = rows.minus(new);
+            if new.any() && !core::mem::replace(&mut inner.syncing, true) {
+                return;
+            }
+            self.syncs.fetch_sub(1, Full);
+        });
+        if old.any() {
+            // They are under way already, and were counted then.
+            self.mddev
+                .done_sync(u64::from(old.count()).wrapping_mul(8), true);
+        }
+    }
+}

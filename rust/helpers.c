@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What Rust cannot call or name: inline functions, macros, and the async_tx
+ * calls with their on-stack control blocks. No policy here.
+ */
+#include <linux/async_tx.h>
+#include <linux/bio.h>
+#include <linux/crc32c.h>
+#include <linux/highmem.h>
+#include <linux/kthread.h>
+#include <linux/raid/pq.h>
+#include <linux/sched/mm.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+#include "raid5c_bindings.h"
+
+/* bits */
+
+bool raid5c_test_bit(unsigned long nr, const unsigned long *addr)
+{
+	return test_bit(nr, addr);
+}
+
+bool raid5c_test_and_set_bit(unsigned long nr, unsigned long *addr)
+{
+	return test_and_set_bit(nr, addr);
+}
+
+bool raid5c_test_and_clear_bit(unsigned long nr, unsigned long *addr)
+{
+	return test_and_clear_bit(nr, addr);
+}
+
+void raid5c_set_mask_bits(unsigned long *addr, unsigned long bits)
+{
+	set_mask_bits(addr, 0UL, bits);
+}
+
+/* memory */
+
+unsigned int raid5c_noio_save(void)
+{
+	return memalloc_noio_save();
+}
+
+void raid5c_noio_restore(unsigned int flags)
+{
+	memalloc_noio_restore(flags);
+}
+
+void raid5c_get_page(struct page *page)
+{
+	get_page(page);
+}
+
+void raid5c_put_page(struct page *page)
+{
+	put_page(page);
+}
+
+void *raid5c_page_address(struct page *page)
+{
+	return page_address(page);
+}
+
+u32 raid5c_crc32c(u32 seed, const void *data, size_t len)
+{
+	return crc32c(seed, data, len);
+}
+
+struct workqueue_struct *raid5c_alloc_workqueue(const char *name,
+						unsigned int flags)
+{
+	return alloc_workqueue("%s", flags | WQ_MEM_RECLAIM, 0, name);
+}
+
+unsigned int raid5c_wq_percpu(void)
+{
+	return WQ_PERCPU | WQ_HIGHPRI;
+}
+
+unsigned int raid5c_wq_unbound(void)
+{
+	return WQ_UNBOUND;
+}
+
+/* bios */
+
+unsigned int raid5c_bio_op(struct bio *bio)
+{
+	return bio_op(bio);
+}
+
+void raid5c_bio_inc_remaining(struct bio *bio)
+{
+	bio_inc_remaining(bio);
+}
+
+/*
+ * Copies between a page and the part of @bio that @iter stands at, and moves
+ * @iter on. Returns the bytes copied, fewer than @len only at the bio's end.
+ */
+unsigned int raid5c_bio_copy(struct bio *bio, struct bvec_iter *iter,
+			     struct page *page, unsigned int offset,
+			     unsigned int len, bool to_page)
+{
+	void *kaddr = kmap_local_page(page);
+	unsigned int done = 0;
+
+	while (done < len && iter->bi_size) {
+		struct bio_vec bv = bio_iter_iovec(bio, *iter);
+		unsigned int n = min(bv.bv_len, len - done);
+		void *data;
+
+		bv.bv_len = n;
+		data = bvec_kmap_local(&bv);
+		if (to_page)
+			memcpy(kaddr + offset + done, data, n);
+		else
+			memcpy(data, kaddr + offset + done, n);
+		kunmap_local(data);
+		if (!to_page)
+			flush_dcache_page(bv.bv_page);
+		bio_advance_iter_single(bio, iter, n);
+		done += n;
+	}
+	kunmap_local(kaddr);
+	return done;
+}
+
+void raid5c_bio_advance_iter(struct bio *bio, struct bvec_iter *iter,
+			     unsigned int bytes)
+{
+	bio_advance_iter(bio, iter, min(bytes, iter->bi_size));
+}
+
+/* Drops the page references that a member bio holds. */
+void raid5c_bio_put_pages(struct bio *bio)
+{
+	struct bvec_iter_all all;
+	struct bio_vec *bv;
+
+	bio_for_each_segment_all(bv, bio, all)
+		put_page(bv->bv_page);
+}
+
+bool raid5c_bdev_write_cache(struct block_device *bdev)
+{
+	return bdev_write_cache(bdev);
+}
+
+bool raid5c_have_bio_list(void)
+{
+	return current->bio_list != NULL;
+}
+
+/* md */
+
+void raid5c_rdev_get(struct md_rdev *rdev)
+{
+	atomic_inc(&rdev->nr_pending);
+}
+
+void raid5c_rdev_put(struct md_rdev *rdev)
+{
+	rdev_dec_pending(rdev, rdev->mddev);
+}
+
+int raid5c_rdev_pending(struct md_rdev *rdev)
+{
+	return atomic_read(&rdev->nr_pending);
+}
+
+void raid5c_rdev_corrected(struct md_rdev *rdev, int sectors)
+{
+	atomic_add(sectors, &rdev->corrected_errors);
+}
+
+bool raid5c_rdev_has_badblock(struct md_rdev *rdev, sector_t s, int sectors)
+{
+	return rdev_has_badblock(rdev, s, sectors) != 0;
+}
+
+sector_t raid5c_rdev_recovery_offset(struct md_rdev *rdev)
+{
+	return READ_ONCE(rdev->recovery_offset);
+}
+
+sector_t raid5c_rdev_journal_tail(struct md_rdev *rdev)
+{
+	return READ_ONCE(rdev->journal_tail);
+}
+
+void raid5c_rdev_set_journal_tail(struct md_rdev *rdev, sector_t tail)
+{
+	WRITE_ONCE(rdev->journal_tail, tail);
+}
+
+bool raid5c_rdev_blocked(struct md_rdev *rdev)
+{
+	return rdev_blocked(rdev);
+}
+
+void raid5c_rdev_notify_state(struct md_rdev *rdev)
+{
+	sysfs_notify_dirent_safe(rdev->sysfs_state);
+}
+
+const char *raid5c_rdev_name(struct md_rdev *rdev)
+{
+	return rdev->bdev && rdev->bdev->bd_disk ?
+		rdev->bdev->bd_disk->disk_name : "unknown";
+}
+
+const char *raid5c_mddev_name(struct mddev *mddev)
+{
+	return mdname(mddev);
+}
+
+struct md_rdev *raid5c_first_rdev(struct mddev *mddev)
+{
+	return list_first_entry_or_null(&mddev->disks, struct md_rdev, same_set);
+}
+
+struct md_rdev *raid5c_next_rdev(struct mddev *mddev, struct md_rdev *rdev)
+{
+	if (list_is_last(&rdev->same_set, &mddev->disks))
+		return NULL;
+	return list_next_entry(rdev, same_set);
+}
+
+void raid5c_add_mismatches(struct mddev *mddev, u64 sectors)
+{
+	atomic64_add(sectors, &mddev->resync_mismatches);
+}
+
+void raid5c_wait_sb_written(struct mddev *mddev)
+{
+	wait_event(mddev->sb_wait,
+		   !test_bit(MD_SB_CHANGE_PENDING, &mddev->sb_flags));
+}
+
+bool raid5c_mddev_trylock(struct mddev *mddev)
+{
+	return mddev_trylock(mddev);
+}
+
+int raid5c_mddev_lock(struct mddev *mddev)
+{
+	return mddev_lock(mddev);
+}
+
+bool raid5c_bitmap_enabled(struct mddev *mddev)
+{
+	return md_bitmap_enabled(mddev, false);
+}
+
+/* Makes sure that the bits of started writes are on disk before the data. */
+void raid5c_bitmap_unplug(struct mddev *mddev)
+{
+	if (md_bitmap_enabled(mddev, true))
+		mddev->bitmap_ops->unplug(mddev, current->bio_list == NULL);
+}
+
+bool raid5c_bitmap_start_sync(struct mddev *mddev, sector_t sector,
+			      sector_t *blocks, bool degraded)
+{
+	return md_bitmap_start_sync(mddev, sector, blocks, degraded);
+}
+
+void raid5c_bitmap_end_sync(struct mddev *mddev, sector_t sector)
+{
+	sector_t blocks;
+
+	md_bitmap_end_sync(mddev, sector, &blocks);
+}
+
+void raid5c_bitmap_cond_end_sync(struct mddev *mddev, sector_t sector)
+{
+	if (md_bitmap_enabled(mddev, false))
+		mddev->bitmap_ops->cond_end_sync(mddev, sector, false);
+}
+
+void raid5c_bitmap_close_sync(struct mddev *mddev)
+{
+	if (md_bitmap_enabled(mddev, false))
+		mddev->bitmap_ops->close_sync(mddev);
+}
+
+int raid5c_bitmap_resize(struct mddev *mddev, sector_t sectors)
+{
+	if (!md_bitmap_enabled(mddev, false))
+		return 0;
+	return mddev->bitmap_ops->resize(mddev, sectors, 0);
+}
+
+void raid5c_seq_puts(struct seq_file *seq, const char *data, size_t len)
+{
+	seq_write(seq, data, len);
+}
+
+/*
+ * Queue limits as a parity array wants them; all in bytes. The members' own
+ * limits are stacked on top.
+ */
+int raid5c_set_limits(struct mddev *mddev, unsigned int chunk,
+		      unsigned int data_disks)
+{
+	struct queue_limits lim;
+	struct md_rdev *rdev;
+
+	if (mddev_is_dm(mddev))
+		return 0;
+	md_init_stacking_limits(&lim);
+	lim.logical_block_size = mddev->logical_block_size;
+	lim.io_min = chunk;
+	lim.io_opt = chunk * data_disks;
+	lim.chunk_sectors = lim.io_opt >> SECTOR_SHIFT;
+	lim.features |= BLK_FEAT_RAID_PARTIAL_STRIPES_EXPENSIVE;
+	mddev_stack_rdev_limits(mddev, &lim, 0);
+	rdev_for_each(rdev, mddev)
+		queue_limits_stack_bdev(&lim, rdev->bdev, rdev->new_data_offset,
+					mddev->gendisk->disk_name);
+	lim.max_write_zeroes_sectors = 0;
+	lim.max_hw_wzeroes_unmap_sectors = 0;
+	lim.max_hw_discard_sectors = 0;
+	lim.max_hw_sectors = max(lim.max_hw_sectors,
+				 lim.io_opt >> SECTOR_SHIFT);
+	lim.max_segments = USHRT_MAX;
+	return queue_limits_set(mddev->gendisk->queue, &lim);
+}
+
+void raid5c_set_disk_ro(struct mddev *mddev)
+{
+	mddev->ro = MD_RDONLY;
+	if (mddev->gendisk)
+		set_disk_ro(mddev->gendisk, 1);
+}
+
+int raid5c_flush_bdev(struct block_device *bdev)
+{
+	return blkdev_issue_flush(bdev);
+}
+
+int raid5c_discard_bdev(struct block_device *bdev, sector_t start, sector_t n)
+{
+	if (!bdev_max_discard_sectors(bdev))
+		return 0;
+	return blkdev_issue_discard(bdev, start, n, GFP_NOIO);
+}
+
+/* parity */
+
+/*
+ * @zero_dst: srcs[0..n] xored make dest. Else srcs[0] is dest itself, and the
+ * others are xored into it. Waits for the engine if one does the work.
+ */
+void raid5c_xor(struct page *dest, struct page **srcs, int n, bool zero_dst,
+		void *scribble)
+{
+	struct dma_async_tx_descriptor *tx;
+	struct async_submit_ctl submit;
+
+	init_async_submit(&submit, zero_dst ? ASYNC_TX_XOR_ZERO_DST :
+			  ASYNC_TX_XOR_DROP_DST, NULL, NULL, NULL, scribble);
+	if (n == 1) {
+		submit.flags = 0;
+		tx = async_memcpy(dest, srcs[0], 0, 0, PAGE_SIZE, &submit);
+	} else {
+		tx = async_xor(dest, srcs, 0, n, PAGE_SIZE, &submit);
+	}
+	async_tx_quiesce(&tx);
+}
+
+/* Whether srcs[0] is the xor of the n - 1 others; destroys srcs[0]. */
+bool raid5c_xor_check(struct page **srcs, int n, void *scribble)
+{
+	struct dma_async_tx_descriptor *tx;
+	struct async_submit_ctl submit;
+	enum sum_check_flags result = 0;
+
+	init_async_submit(&submit, 0, NULL, NULL, NULL, scribble);
+	tx = async_xor_val_offs(srcs[0], 0, srcs, NULL, n, PAGE_SIZE, &result,
+				&submit);
+	async_tx_quiesce(&tx);
+	return !(result & SUM_CHECK_P_RESULT);
+}
+
+size_t raid5c_scribble_size(int disks)
+{
+	return sizeof(addr_conv_t) * (disks + 2);
+}
+
+/* more of bios */
+
+void raid5c_bio_fail(struct bio *bio)
+{
+	if (!bio->bi_status)
+		bio->bi_status = BLK_STS_IOERR;
+}
+
+void raid5c_queue_work(struct workqueue_struct *wq, struct work_struct *work,
+		       void (*fn)(struct work_struct *work))
+{
+	INIT_WORK(work, fn);
+	queue_work(wq, work);
+}

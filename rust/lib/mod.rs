@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Small safe wrappers of what the kernel crate lacks.
+
+pub(crate) mod checksum;
+pub(crate) mod clock;
+pub(crate) mod noio;
+pub(crate) mod page;
+pub(crate) mod show;
+pub(crate) mod workqueue;
+pub(crate) mod xor;

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The devices of an array.
+
+use super::mddev::Bits;
+use crate::{lib::page::Page, sys};
+use core::{fmt, ops::Deref, ptr::NonNull};
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::atomic::{Acquire, Atomic, Full},
+    types::Opaque,
+};
+
+/// `struct md_rdev`: one device of an array.
+///
+/// # Invariants
+///
+/// References exist only in callbacks that md made with the device attached,
+/// and through [`RdevRef`] and [`JournalRdev`].
+#[repr(transparent)]
+pub(crate) struct Rdev(Opaque<sys::md_rdev>);
+
+// SAFETY: md core locks what it changes; what we touch is atomic or constant
+// while the device is attached.
+unsafe impl Sync for Rdev {}
+// SAFETY: As above.
+unsafe impl Send for Rdev {}
+
+/// Bits of `rdev->flags`.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum RdevFlag {
+    /// Failed; no I/O.
+    Faulty = sys::flag_bits_Faulty,
+    /// Holds all that it should.
+    InSync = sys::flag_bits_In_sync,
+    /// Its failure is not recorded yet.
+    Blocked = sys::flag_bits_Blocked,
+    /// The array's journal.
+    Journal = sys::flag_bits_Journal,
+    /// A replacement of another member.
+    Replacement = sys::flag_bits_Replacement,
+    /// Wants to be replaced.
+    WantReplacement = sys::flag_bits_WantReplacement,
+}
+
+impl Rdev {
+    /// Wraps the C object.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be a live rdev for as long as the reference.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut sys::md_rdev) -> &'a Self {
+        // SAFETY: By the contract, and the type is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The C object.
+    pub(crate) fn as_ptr(&self) -> *mut sys::md_rdev {
+        self.0.get()
+    }
+
+    fn bits(&self) -> Bits<'_> {
+        // SAFETY: A live rdev; C uses `flags` as an atomic bit field.
+        unsafe { Bits::new(&raw mut (*self.as_ptr()).flags) }
+    }
+
+    /// Whether a flag is set.
+    pub(crate) fn flag(&self, flag: RdevFlag) -> bool {
+        self.bits().test(flag as u32)
+    }
+
+    /// Sets a flag.
+    pub(crate) fn set_flag(&self, flag: RdevFlag) {
+        self.bits().set(flag as u32);
+    }
+
+    /// Clears a flag.
+    pub(crate) fn clear_flag(&self, flag: RdevFlag) {
+        self.bits().clear(flag as u32);
+    }
+
+    /// Sets a flag and returns whether it was set before.
+    pub(crate) fn test_and_set_flag(&self, flag: RdevFlag) -> bool {
+        self.bits().test_and_set(flag as u32)
+    }
+
+    /// The device's role: its member index, or negative.
+    pub(crate) fn raid_disk(&self) -> i32 {
+        // SAFETY: A live rdev; a plain integer.
+        unsafe { core::ptr::read_volatile(&raw const (*self.as_ptr()).raid_disk) }
+    }
+
+    /// Gives the device a role. For `hot_add_disk` only, under md's lock.
+    pub(crate) fn set_raid_disk(&self, slot: i32) {
+        // SAFETY: A live rdev, locked by md.
+        unsafe { core::ptr::write_volatile(&raw mut (*self.as_ptr()).raid_disk, slot) }
+    }
+
+    /// The role that the device had and may have again after a partial resync.
+    pub(crate) fn saved_raid_disk(&self) -> i32 {
+        // SAFETY: As in `raid_disk`.
+        unsafe { core::ptr::read_volatile(&raw const (*self.as_ptr()).saved_raid_disk) }
+    }
+
+    /// First sector of the array's data on the device.
+    pub(crate) fn data_offset(&self) -> u64 {
+        // SAFETY: A live rdev; constant while it is attached.
+        unsafe { (*self.as_ptr()).data_offset }
+    }
+
+    /// Size of the device's part in the array, in sectors.
+    pub(crate) fn sectors(&self) -> u64 {
+        // SAFETY: A live rdev; a plain integer.
+        unsafe { core::ptr::read_volatile(&raw const (*self.as_ptr()).sectors) }
+    }
+
+    /// The block device.
+    pub(crate) fn bdev(&self) -> *mut bindings::block_device {
+        // SAFETY: A live rdev; constant while it is attached.
+        unsafe { (*self.as_ptr()).bdev }
+    }
+
+    /// How far the device has been rebuilt, in member sectors.
+    pub(crate) fn recovery_offset(&self) -> u64 {
+        // SAFETY: A live rdev.
+        unsafe { sys::raid5c_rdev_recovery_offset(self.as_ptr()) }
+    }
+
+    /// Where recovery of the journal starts, in sectors of the journal.
+    pub(crate) fn journal_tail(&self) -> u64 {
+        // SAFETY: A live rdev.
+        unsafe { sys::raid5c_rdev_journal_tail(self.as_ptr()) }
+    }
+
+    /// Sets the tail that the next superblock write records.
+    pub(crate) fn set_journal_tail(&self, sector: u64) {
+        // SAFETY: A live rdev.
+        unsafe { sys::raid5c_rdev_set_journal_tail(self.as_ptr(), sector) }
+    }
+
+    /// Whether writes have to wait until md recorded something of the device.
+    pub(crate) fn is_blocked(&self) -> bool {
+        // SAFETY: A live rdev.
+        unsafe { sys::raid5c_rdev_blocked(self.as_ptr()) }
+    }
+
+    /// Whether I/O of ours is in flight.
+    pub(crate) fn is_pending(&self) -> bool {
+        // SAFETY: A live rdev.
+        unsafe { sys::raid5c_rdev_pending(self.as_ptr()) != 0 }
+    }
+
+    /// Whether the bad-block log has one in `n` sectors from member sector `s`.
+    pub(crate) fn has_badblock(&self, s: u64, n: u32) -> bool {
+        // SAFETY: A live rdev.
+        unsafe {
+            sys::raid5c_rdev_has_badblock(self.as_ptr(), s, i32::try_from(n).unwrap_or(i32::MAX))
+        }
+    }
+
+    /// Counts sectors whose read error was put right.
+    pub(crate) fn add_corrected(&self, sectors: u32) {
+        // SAFETY: A live rdev.
+        unsafe {
+            sys::raid5c_rdev_corrected(self.as_ptr(), i32::try_from(sectors).unwrap_or(i32::MAX))
+        }
+    }
+
+    /// Tells user space that the device's state changed.
+    pub(crate) fn notify_state(&self) {
+        // SAFETY: A live rdev.
+        unsafe { sys::raid5c_rdev_notify_state(self.as_ptr()) }
+    }
+
+    /// Whether the device has a volatile write cache.
+    pub(crate) fn has_write_cache(&self) -> bool {
+        // SAFETY: A live rdev with an open device.
+        unsafe { sys::raid5c_bdev_write_cache(self.bdev()) }
+    }
+
+    /// Flushes the device's write cache and waits.
+    pub(crate) fn flush(&self) -> Result {
+        // SAFETY: A live rdev with an open device; sleeps.
+        kernel::error::to_result(unsafe { sys::raid5c_flush_bdev(self.bdev()) })
+    }
+
+    /// Discards `n` sectors from `start` of the data area, if it can.
+    pub(crate) fn discard(&self, start: u64, n: u64) -> Result {
+        // SAFETY: A live rdev with an open device; sleeps.
+        kernel::error::to_result(unsafe {
+            sys::raid5c_discard_bdev(self.bdev(), self.data_offset().wrapping_add(start), n)
+        })
+    }
+
+    /// Reads or writes one page at `sector` of the data area, and waits.
+    /// With `fua` a write is stable when this returns.
+    pub(crate) fn page_io(&self, sector: u64, page: &Page, write: bool, fua: bool) -> Result {
+        let mut opf = bindings::req_op_REQ_OP_READ;
+        if write {
+            opf = bindings::req_op_REQ_OP_WRITE | sys::RAID5C_REQ_SYNC;
+            if fua {
+                opf |= sys::RAID5C_REQ_FUA;
+            }
+        }
+        // SAFETY: A live rdev and page; sleeps.
+        let ok = unsafe {
+            sys::sync_page_io(self.as_ptr(), sector, 4096, page.as_ptr(), opf, false)
+        };
+        if ok != 0 {
+            Ok(())
+        } else {
+            Err(EIO)
+        }
+    }
+
+    /// The device's name: `sdb`.
+    pub(crate) fn name(&self) -> RdevName<'_> {
+        RdevName(self)
+    }
+}
+
+/// Shows a device's name.
+pub(crate) struct RdevName<'a>(&'a Rdev);
+
+impl kernel::fmt::Display for RdevName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: A live rdev; the name is a C string in its gendisk.
+        let name = unsafe { CStr::from_char_ptr(sys::raid5c_rdev_name(self.0.as_ptr())) };
+        f.write_str(name.to_str().unwrap_or("?"))
+    }
+}
+
+/// A counted use of a device, for I/O.
+///
+/// # Invariants
+///
+/// Owns one of the device's `nr_pending`, which keeps md from removing it.
+pub(crate) struct RdevRef(NonNull<Rdev>);
+
+// SAFETY: `&Rdev` is `Sync`, and the count may be dropped anywhere.
+unsafe impl Send for RdevRef {}
+// SAFETY: As above.
+unsafe impl Sync for RdevRef {}
+
+impl RdevRef {
+    /// Counts a use of a device that our caller knows to be attached.
+    pub(crate) fn new(rdev: &Rdev) -> Self {
+        // SAFETY: A live rdev.
+        unsafe { sys::raid5c_rdev_get(rdev.as_ptr()) };
+        // INVARIANT: Just counted.
+        Self(NonNull::from(rdev))
+    }
+
+    /// Hands the count to C.
+    pub(crate) fn into_raw(self) -> *mut sys::md_rdev {
+        let ptr = self.as_ptr();
+        core::mem::forget(self);
+        ptr
+    }
+
+    /// Takes a count back.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must come from [`Self::into_raw`], once.
+    pub(crate) unsafe fn from_raw(ptr: NonNull<sys::md_rdev>) -> Self {
+        // INVARIANT: By the contract.
+        Self(ptr.cast())
+    }
+}
+
+impl Deref for RdevRef {
+    type Target = Rdev;
+
+    fn deref(&self) -> &Rdev {
+        // SAFETY: By the invariant md keeps the device.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for RdevRef {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant the count is ours.
+        unsafe { sys::raid5c_rdev_put(self.as_ptr()) }
+    }
+}
+
+/// Where an array keeps the device of one role.
+///
+/// md sets and clears the device of a role only when none of our I/O that
+/// started before it can still look: arrays are suspended and sync threads
+/// stopped around removal. That is what makes [`Self::get`] sound; the C
+/// driver rests on the same.
+pub(crate) struct RdevSlot(Atomic<usize>);
+
+impl RdevSlot {
+    /// A role without a device.
+    pub(crate) const fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    /// The device, counted.
+    pub(crate) fn get(&self) -> Option<RdevRef> {
+        self.peek().map(RdevRef::new)
+    }
+
+    /// The device, not counted: for a look at its flags.
+    pub(crate) fn peek(&self) -> Option<&Rdev> {
+        let ptr = NonNull::new(self.0.load(Acquire) as *mut sys::md_rdev)?;
+        // SAFETY: See the type: the device outlives every look.
+        Some(unsafe { Rdev::from_raw(ptr.as_ptr()) })
+    }
+
+    /// Whether this is the device of the role.
+    pub(crate) fn is(&self, rdev: &Rdev) -> bool {
+        self.0.load(Acquire) == rdev.as_ptr() as usize
+    }
+
+    /// Sets or clears the device of the role; for `run`, `hot_add_disk` and
+    /// `hot_remove_disk`.
+    pub(crate) fn set(&self, rdev: Option<&Rdev>) {
+        self.0.xchg(rdev.map_or(0, |r| r.as_ptr() as usize), Full);
+    }
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pure core: geometry, row masks, the stripe state machine, the planner.
+//!
+//! `core` only: no allocation, no I/O, nothing of the kernel. The same files are
+//! compiled on the host, where they are tested.
+#![forbid(unsafe_code)]
+
+pub(crate) mod geometry;
+pub(crate) mod mask;
+mod plan;
+pub(crate) mod stripe;
+pub(crate) mod units;

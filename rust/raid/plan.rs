@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The row planner: what to do next, once per kind of row.
+//!
+//! Rows are of one kind when their bits are the same on every strip. Each pass
+//! takes the lowest row that needs it, finds all rows of its kind by mask
+//! arithmetic, decides for the one and acts for all.
+
+use super::mask::RowMask;
+use super::stripe::{Access, Machine, Strip};
+
+/// How a write makes its parity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Method {
+    /// Old parity, minus old data, plus new data.
+    ReadModifyWrite,
+    /// From all data of the row.
+    ReconstructWrite,
+}
+
+/// What became of an attempt to get the needed strips into memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fetch {
+    /// All are uptodate.
+    Ready,
+    /// Reads or a compute were started or are under way.
+    Wait,
+    /// More strips are lost than parity can give back.
+    Lost,
+}
+
+impl Machine<'_> {
+    /// All passes, in an order in which no pass disturbs what an earlier one
+    /// started: a row that got an op is left alone by the passes behind it.
+    pub(super) fn plan(&mut self) {
+        self.report_landed();
+        self.fill();
+        self.begin_sync();
+        self.plan_reads();
+        self.plan_sync();
+        self.plan_writes();
+        self.plan_fixes();
+    }
+
+    /// Serves reads of what is in memory.
+    fn fill(&mut self) {
+        for s in self.strips.iter_mut() {
+            let rows = (s.toread & s.uptodate).minus(self.st.in_ops);
+            s.toread.remove(rows);
+            s.act.fill.insert(rows);
+            self.acts.fill |= rows.any();
+        }
+    }
+
+    fn any_reading(&self) -> RowMask {
+        self.strips
+            .iter()
+            .fold(RowMask::EMPTY, |all, s| all | s.reading)
+    }
+
+    /// Rows of `within` that look like `row` on every strip.
+    fn kind(&self, row: u32, within: RowMask) -> RowMask {
+        let mut rows = within;
+        for s in self.strips.iter() {
+            rows = s.uptodate.alike(row, rows);
+            rows = s.reading.alike(row, rows);
+            rows = s.read_error.alike(row, rows);
+            rows = s.toread.alike(row, rows);
+            rows = s.towrite.alike(row, rows);
+            rows = s.overwrite.alike(row, rows);
+        }
+        rows
+    }
+
+    /// Calls `f(row, kind)` for every kind of row in `work`.
+    fn for_each_kind(&mut self, mut work: RowMask, mut f: impl FnMut(&mut Self, u32, RowMask)) {
+        while let Some(row) = work.lowest() {
+            let rows = self.kind(row, work);
+            work.remove(rows | RowMask::single(row));
+            f(self, row, rows);
+        }
+    }
+
+    /// Starts reads of strips marked `need` that are not uptodate, or a compute
+    /// where they cannot be read.
+    fn fetch(&mut self, row: u32, rows: RowMask) -> Fetch {
+        let lost = |s: &Strip| !s.uptodate.has(row) && !s.readable().has(row);
+        if !self.strips.iter().any(|s| s.need && lost(s)) {
+            return self.fetch_needed(row, rows);
+        }
+        // Something has to be computed, and that takes all the others.
+        if self.strips.iter().filter(|s| lost(s)).count() > self.st.parity() {
+            return Fetch::Lost;
+        }
+        for s in self.strips.iter_mut() {
+            s.need = s.readable().has(row) || s.uptodate.has(row);
+        }
+        match self.fetch_needed(row, rows) {
+            Fetch::Ready => {}
+            other => return other,
+        }
+        for s in self.strips.iter_mut() {
+            if !s.uptodate.has(row) {
+                s.op_result.insert(rows);
+            }
+        }
+        self.st.in_ops.insert(rows);
+        self.acts.compute.insert(rows);
+        Fetch::Wait
+    }
+
+    fn fetch_needed(&mut self, row: u32, rows: RowMask) -> Fetch {
+        let mut all = Fetch::Ready;
+        for s in self.strips.iter_mut() {
+            if !s.need || s.uptodate.has(row) {
+                continue;
+            }
+            all = Fetch::Wait;
+            if !s.reading.has(row) {
+                s.reading.insert(rows);
+                s.act.read.insert(rows);
+                self.acts.read = true;
+            }
+        }
+        all
+    }
+
+    fn need(&mut self, mut wanted: impl FnMut(usize, &Strip) -> bool) {
+        for (i, s) in self.strips.iter_mut().enumerate() {
+            s.need = wanted(i, s);
+        }
+    }
+
+    /// Reads that memory cannot serve.
+    fn plan_reads(&mut self) {
+        let work = self
+            .strips
+            .iter()
+            .fold(RowMask::EMPTY, |all, s| all | s.toread)
+            .minus(self.st.in_ops);
+        self.for_each_kind(work, |m, row, rows| {
+            m.need(|_, s| s.toread.has(row));
+            if m.fetch(row, rows) == Fetch::Lost {
+                m.fail_lost_reads(row, rows);
+            }
+        });
+    }
+
+    /// Fails reads of what cannot be had, and starts those that can.
+    fn fail_lost_reads(&mut self, row: u32, rows: RowMask) {
+        for s in self.strips.iter_mut() {
+            s.need = s.toread.has(row) && s.readable().has(row);
+            if s.toread.has(row) && !s.need {
+                s.toread.remove(rows);
+                s.act.fail_read.insert(rows);
+                self.acts.fail_read = true;
+                // The next read asks the member again.
+                s.read_error.remove(rows);
+            }
+        }
+        self.fetch_needed(row, rows);
+    }
+
+    /// Takes rows whose sync is wanted and on which nothing runs. What is
+    /// cached of them is dropped: a sync is about what is on the members.
+    fn begin_sync(&mut self) {
+        let free = !(self.st.busy | self.st.in_ops | self.any_reading());
+        let rows = self.st.sync_want & free;
+        if rows.is_empty() {
+            return;
+        }
+        self.st.sync_want.remove(rows);
+        self.st.syncing.insert(rows);
+        for s in self.strips.iter_mut() {
+            s.uptodate.remove(rows);
+        }
+    }
+
+    fn plan_sync(&mut self) {
+        let work = self.st.syncing.minus(self.st.busy | self.st.in_ops);
+        self.for_each_kind(work, |m, row, rows| m.sync_rows(row, rows));
+    }
+
+    fn sync_rows(&mut self, row: u32, rows: RowMask) {
+        self.need(|_, s| s.readable().has(row));
+        let lost = self
+            .strips
+            .iter()
+            .filter(|s| !s.readable().has(row))
+            .count();
+        if lost > self.st.parity() {
+            self.st.syncing.remove(rows);
+            self.acts.sync_failed.insert(rows);
+            return;
+        }
+        if self.fetch_needed(row, rows) == Fetch::Wait {
+            return;
+        }
+        if lost == 0 {
+            self.check_rows(rows);
+        } else {
+            self.rebuild_rows(row, rows);
+        }
+    }
+
+    fn check_rows(&mut self, rows: RowMask) {
+        for (i, s) in self.strips.iter_mut().enumerate() {
+            if i == self.st.p || Some(i) == self.st.q {
+                s.uptodate.remove(rows);
+            }
+        }
+        self.st.in_ops.insert(rows);
+        self.st.ops_check.insert(rows);
+        self.acts.check.insert(rows);
+    }
+
+    /// Computes what the members lack and writes it to those that take it.
+    fn rebuild_rows(&mut self, row: u32, rows: RowMask) {
+        self.need(|_, s| s.access != Access::Missing);
+        match self.fetch(row, rows) {
+            Fetch::Wait => return,
+            Fetch::Lost => {
+                self.st.syncing.remove(rows);
+                self.acts.sync_failed.insert(rows);
+                return;
+            }
+            Fetch::Ready => {}
+        }
+        if self.policy.blocked {
+            return;
+        }
+        self.rewrite(row, rows);
+        if self.st.busy.has(row) {
+            return;
+        }
+        self.st.syncing.remove(rows);
+        self.acts.sync_done.insert(rows);
+    }
+
+    /// Writes strips that are uptodate in memory but not on their member.
+    fn rewrite(&mut self, row: u32, rows: RowMask) {
+        let mut any = false;
+        for s in self.strips.iter_mut() {
+            let wants = match s.access {
+                Access::Missing => false,
+                Access::WriteOnly => self.st.syncing.has(row),
+                Access::Full => s.read_error.has(row),
+            };
+            if wants && s.uptodate.has(row) {
+                s.written.insert(rows);
+                any = true;
+            }
+        }
+        if any {
+            self.st.busy.insert(rows);
+            self.write_members(rows);
+        }
+    }
+
+    /// Puts unreadable rows right where their content is known by now.
+    fn plan_fixes(&mut self) {
+        if self.policy.blocked {
+            return;
+        }
+        let work = self
+            .strips
+            .iter()
+            .fold(RowMask::EMPTY, |all, s| all | (s.read_error & s.uptodate))
+            .minus(self.st.busy | self.st.in_ops | self.st.syncing);
+        self.for_each_kind(work, |m, row, rows| m.rewrite(row, rows));
+    }
+
+    fn plan_writes(&mut self) {
+        let waiting = self
+            .strips
+            .iter()
+            .fold(RowMask::EMPTY, |all, s| all | s.towrite);
+        let taken = self.st.busy | self.st.in_ops | self.st.syncing | self.st.sync_want;
+        let work = waiting.minus(taken);
+        if work.is_empty() {
+            return;
+        }
+        if self.policy.refuse_writes || self.failed_members() > self.st.parity() {
+            self.fail_waiting(work);
+            return;
+        }
+        if self.policy.blocked {
+            return;
+        }
+        self.for_each_kind(work, |m, row, rows| m.write_rows(row, rows));
+    }
+
+    fn fail_waiting(&mut self, rows: RowMask) {
+        for s in self.strips.iter_mut() {
+            s.towrite.remove(rows);
+            s.overwrite.remove(rows);
+        }
+        self.st.fua_next.remove(rows);
+        self.acts.fail_waiting.insert(rows);
+    }
+
+    fn write_rows(&mut self, row: u32, rows: RowMask) {
+        let method = self.choose(row);
+        if self.policy.hold && !self.in_memory(row, method) {
+            self.acts.held.insert(rows);
+            return;
+        }
+        let (p, q) = (self.st.p, self.st.q);
+        self.need(|i, s| match method {
+            Method::ReadModifyWrite => s.towrite.has(row) || i == p || Some(i) == q,
+            Method::ReconstructWrite => i != p && Some(i) != q && !s.overwrite.has(row),
+        });
+        match self.fetch(row, rows) {
+            Fetch::Ready => {}
+            Fetch::Wait => return,
+            Fetch::Lost => return self.fail_waiting(rows),
+        }
+        if (self.any_reading() & rows).any() {
+            return;
+        }
+        self.start_write(rows, row, method);
+    }
+
+    /// Whether the strips that `method` needs of `row` are all uptodate.
+    fn in_memory(&self, row: u32, method: Method) -> bool {
+        self.cost(row, method) == Some(0)
+    }
+
+    /// Reads that `method` takes for `row`; none if it needs what is lost.
+    fn cost(&self, row: u32, method: Method) -> Option<u32> {
+        let mut reads = 0u32;
+        for (i, s) in self.strips.iter().enumerate() {
+            let wanted = match method {
+                Method::ReadModifyWrite => s.towrite.has(row) || self.st.is_parity(i),
+                Method::ReconstructWrite => !self.st.is_parity(i) && !s.overwrite.has(row),
+            };
+            if !wanted || s.uptodate.has(row) {
+                continue;
+            }
+            if !s.readable().has(row) {
+                return None;
+            }
+            reads = reads.saturating_add(1);
+        }
+        Some(reads)
+    }
+
+    /// The cheaper method; reconstruct-write if both cost the same, or if
+    /// something lost has to be computed first.
+    fn choose(&self, row: u32) -> Method {
+        let rcw = self.cost(row, Method::ReconstructWrite);
+        let rmw = if self.policy.rmw {
+            self.cost(row, Method::ReadModifyWrite)
+        } else {
+            None
+        };
+        match (rmw, rcw) {
+            (Some(rmw), Some(rcw)) if rmw < rcw => Method::ReadModifyWrite,
+            (Some(_), None) => Method::ReadModifyWrite,
+            (Some(_) | None, Some(_)) | (None, None) => Method::ReconstructWrite,
+        }
+    }
+
+    fn start_write(&mut self, rows: RowMask, row: u32, method: Method) {
+        for (i, s) in self.strips.iter_mut().enumerate() {
+            let parity = i == self.st.p || Some(i) == self.st.q;
+            if !parity && !s.towrite.has(row) {
+                continue;
+            }
+            if !parity {
+                s.towrite.remove(rows);
+                s.overwrite.remove(rows);
+                s.act.drain.insert(rows);
+            }
+            s.uptodate.remove(rows);
+            s.op_result.insert(rows);
+            s.written.insert(rows);
+        }
+        self.st.busy.insert(rows);
+        self.st.user.insert(rows);
+        self.st.in_ops.insert(rows);
+        self.st.ops_write.insert(rows);
+        let fua = self.st.fua_next & rows;
+        self.st.fua_next.remove(rows);
+        self.st.fua.insert(fua);
+        match method {
+            Method::ReadModifyWrite => self.acts.rmw.insert(rows),
+            Method::ReconstructWrite => self.acts.rcw.insert(rows),
+        }
+    }
+}
