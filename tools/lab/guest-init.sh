@@ -48,7 +48,7 @@ mount_all()
 		mkdir -p /run/etc
 		cp -r /etc/mdadm /run/etc/
 		mount --bind /run/etc/mdadm /etc/mdadm
-		mount -t hostfs -o "$LAB_MODULES" none /usr/lib/modules
+		mount -t hostfs -o "hostfs=$LAB_MODULES" none /usr/lib/modules
 	fi
 }
 

@@ -197,6 +197,7 @@ class Machine(ABC):
                 self.kill()
                 return rc
             if not alive:
+                self.kill()
                 raise MachineDied(self._story("died before its job ended"))
             if time.monotonic() > deadline:
                 raise MachineTimeout(

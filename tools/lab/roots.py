@@ -40,7 +40,7 @@ for word in $(cat /proc/cmdline); do
     esac
 done
 if [ -n "$share" ]; then
-    mount -t hostfs -o "$share" none /lab
+    mount -t hostfs -o "hostfs=$share" none /lab
 else
     mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=none \\
         lab /lab

@@ -38,12 +38,13 @@ class Uml(Machine):
     def _command(self, interactive):
         root = guest_root(self.choice)
         self._dir.mkdir(exist_ok=True)
+        console = ["con0=fd:0,fd:1"] if interactive else ["con0=null,fd:1"]
         argv = [self._tree.host_dir / "linux", f"mem={self.memory_mb}M",
                 f"umid={self._umid}", f"uml_dir={self._dir}/",
                 "seccomp=on", f"ncpus={self.cpus}",
                 "root=/dev/root", "rootfstype=hostfs", f"rootflags={root}",
                 "ro", "init=/usr/sbin/lab-init", f"lab_share={self.share}",
-                "panic=-1", "oops=panic", "con0=fd:0,fd:1", "con=null",
+                "panic=-1", "oops=panic", *console, "con=null",
                 "ssl=null",
                 *(["quiet"] if interactive else ["loglevel=7"]),
                 *self.kernel_args]
