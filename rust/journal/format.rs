@@ -561,4 +561,4 @@ fn get_u64(buf: &[u8], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -81,12 +81,12 @@ fn a_row_never_spans_two_units() {
     let third = log.place(101, 0).unwrap();
     assert!(!third.opened);
     assert_eq!(log.place(204, 0), Err(PlaceError::TooLarge));
-    assert_eq!(log.place(202, 2), Err(PlaceError::TooLarge));
+    assert_eq!(log.place(203, 1), Err(PlaceError::TooLarge));
     assert_eq!(log.place(1, 3), Err(PlaceError::TooLarge));
     assert_eq!(log.place(u32::MAX, 1), Err(PlaceError::TooLarge));
     assert_eq!(log.place_flush(508), Err(PlaceError::TooLarge));
     assert_eq!(log.place_flush(usize::MAX), Err(PlaceError::TooLarge));
-    assert!(log.place(201, 2).unwrap().opened);
+    assert!(log.place(202, 2).unwrap().opened);
 }
 
 #[test]
