@@ -20,3 +20,7 @@ mod crash;
 mod crc;
 #[cfg(test)]
 mod device;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod world;
