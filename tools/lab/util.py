@@ -26,8 +26,8 @@ class LabError(Exception):
 
 def say(text):
     """Print a progress line with the time since the lab started."""
-    print(f"lab {time.monotonic() - _EPOCH:6.1f}s  {text}", file=sys.stderr,
-          flush=True)
+    sys.stderr.write(f"lab {time.monotonic() - _EPOCH:6.1f}s  {text}\n")
+    sys.stderr.flush()
 
 
 @contextlib.contextmanager
@@ -73,8 +73,9 @@ def run_logged(argv, title, name, **kwargs):
                     rc = proc.wait(_HEARTBEAT)
                     break
                 except subprocess.TimeoutExpired:
-                    last = log_tail(log, 1).strip()[:70]
-                    say(f"  {time.monotonic() - begin:.0f} s: {last}")
+                    last = log_tail(log, 1).strip()[:50]
+                    say(f"  {title}: {time.monotonic() - begin:.0f} s "
+                        f"so far; {last}")
         except BaseException:
             _end(proc)
             raise
