@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .kernel import SOURCE, Tree, stock_tree, um_tree
 from .roots import Choice, chroot_argv, output_in_root
-from .util import CACHE, REPO, LabError, digest, lock, log_file, say
+from .util import (CACHE, REPO, LabError, digest, host_packages, lock, log_file,
+                   say)
 
 # What a module is built from; objects never land in the checkout.
 SOURCES = ("Kbuild", "rust", "include")
@@ -169,6 +170,7 @@ def rustfmt(check, repo=REPO, choice=None):
 
 def install(ko, prefix=""):
     """Put a module under PREFIX/lib/modules/RELEASE/updates; run depmod."""
+    host_packages()
     tree = stock_tree(Choice.from_env())
     magic = output_in_root(tree.root, "modinfo -F vermagic /build/ko/"
                            + shlex.quote(ko.name),

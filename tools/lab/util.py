@@ -174,7 +174,7 @@ HOST_PROGRAMS = {
     "mke2fs": "e2fsprogs",
     "unshare": "util-linux",
     "cpio": "cpio",
-    "dpkg-deb": "dpkg",
+    "depmod": "kmod",
 }
 
 
