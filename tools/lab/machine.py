@@ -208,13 +208,14 @@ class Machine(ABC):
         """Wait until `text` is in the job's output or on the console."""
         deadline = time.monotonic() + timeout
         wanted = text.encode()
+        seen = {self.job_log: 0, self.console: 0}
         while True:
-            ended = (self.process.poll() is not None
-                     or self.ended)
-            for path in (self.job_log, self.console):
-                if path.exists() and wanted in path.read_bytes():
+            gone = self.process.poll() is not None or self.ended
+            for path, offset in seen.items():
+                found, seen[path] = _find(path, wanted, offset)
+                if found:
                     return
-            if ended:
+            if gone:
                 raise MachineDied(self._story(f"ended without {text!r}"))
             if time.monotonic() > deadline:
                 raise MachineTimeout(
@@ -255,6 +256,22 @@ class Machine(ABC):
 
     def __exit__(self, *_exc):
         self.kill()
+
+
+def _find(path, wanted, offset):
+    """Look for bytes in a growing file from an offset on.
+
+    Returns whether they are there, and the offset for the next look.
+    """
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(offset)
+            data = handle.read()
+    except FileNotFoundError:
+        return False, 0
+    if wanted in data:
+        return True, offset
+    return False, offset + max(0, len(data) - len(wanted) + 1)
 
 
 @contextlib.contextmanager
