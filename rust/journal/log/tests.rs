@@ -124,6 +124,11 @@ fn a_full_ring_waits_for_the_tail() {
     };
     assert_eq!(full, PlaceError::NoSpace);
     assert_eq!(units.len(), 7);
+    // Full to the last block but the one that stays free.
+    assert_eq!(log.free(), 0);
+    assert_eq!(log.place_empty(), Err(PlaceError::NoSpace));
+    assert_eq!(log.place(1, 0), Err(PlaceError::NoSpace));
+    assert!(!log.place_flush(1).unwrap().opened);
     assert!(!log.wants_reclaim());
     let unit = units[0].unit;
     log.written(unit, true).unwrap();
@@ -137,6 +142,11 @@ fn a_full_ring_waits_for_the_tail() {
     assert_eq!(freed.first, (block(0), 1));
     assert!(!log.wants_reclaim());
     assert_eq!(log.tail_candidate(), None);
+    assert_eq!(log.free(), 1);
+    log.close_open().unwrap();
+    assert_eq!(log.place(1, 0), Err(PlaceError::NoSpace));
+    assert_eq!(log.place_empty().unwrap().first_block, block(0));
+    assert_eq!(log.place_empty(), Err(PlaceError::NoSpace));
     assert_eq!(log.tail(), tail);
 }
 
