@@ -17,7 +17,7 @@ use kernel::{
     bindings,
     prelude::*,
     sync::{
-        atomic::{Atomic, Full},
+        atomic::{Atomic, Full, Relaxed},
         Arc,
     },
     workqueue::{impl_has_work, new_work, Work, WorkItem},
@@ -179,15 +179,25 @@ impl<O: RoundOwner> Builder<O> {
     /// Issues the round. If it has ended when this returns, here it is, and
     /// nobody else is told; else `round_done` is called.
     pub(crate) fn submit(self) -> Option<Done<O>> {
+        self.issue().map(Done::new)
+    }
+
+    /// Issues the round; its end is always told from the queue. For submitters
+    /// that hold what `round_done` needs, or that it could call again.
+    pub(crate) fn submit_queued(self) {
+        if let Some(round) = self.issue() {
+            let owner = round.owner.clone();
+            owner.round_queue().queue().enqueue(round);
+        }
+    }
+
+    /// Submits the bios. The round comes back if all have ended.
+    fn issue(self) -> Option<Pin<KBox<Round<O>>>> {
         let this = core::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is never used again: the box moves out of it once.
         let round = unsafe { ptr::read(&this.round) };
-        round
-            .remaining
-            .store(this.count.saturating_add(1), kernel::sync::atomic::Relaxed);
-        round
-            .head
-            .store(this.head as usize, kernel::sync::atomic::Relaxed);
+        round.remaining.store(this.count.saturating_add(1), Relaxed);
+        round.head.store(this.head as usize, Relaxed);
         // SAFETY: The box stays pinned where it is; it is taken back by the
         // one who drops `remaining` to zero.
         let raw = KBox::into_raw(unsafe { Pin::into_inner_unchecked(round) });
@@ -204,12 +214,8 @@ impl<O: RoundOwner> Builder<O> {
         }
         // SAFETY: Our count keeps the round.
         let last = unsafe { (*raw).remaining.fetch_sub(1, Full) } == 1;
-        if last {
-            // SAFETY: We dropped it to zero, so that it is ours.
-            Some(Done::new(unsafe { Pin::new_unchecked(KBox::from_raw(raw)) }))
-        } else {
-            None
-        }
+        // SAFETY: We dropped it to zero, so that it is ours.
+        last.then(|| unsafe { Pin::new_unchecked(KBox::from_raw(raw)) })
     }
 }
 
@@ -278,7 +284,7 @@ pub(crate) struct Ended {
 
 impl<O: RoundOwner> Done<O> {
     fn new(round: Pin<KBox<Round<O>>>) -> Self {
-        let next = round.head.load(kernel::sync::atomic::Relaxed) as *mut bindings::bio;
+        let next = round.head.load(Relaxed) as *mut bindings::bio;
         Self {
             _round: round,
             next,

@@ -4,19 +4,23 @@
 
 use super::{
     cache::Cache,
-    handle::{self, Handler},
+    handle,
+    journal::Journal,
     members::Members,
     stripe::Stripe,
 };
 use crate::{
     block::{bioset::BioSet, direct, round},
+    journal::unit::UnitRef,
     lib::{
         clock::warn_limited,
+        noio::NoIo,
         workqueue::{OwnQueue, Placement},
     },
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
         rdev::{Rdev, RdevFlag},
+        thread::{OwnThread, Worker},
     },
     raid::{
         geometry::Geometry,
@@ -26,10 +30,11 @@ use crate::{
     },
 };
 use kernel::{
+    new_spinlock,
     prelude::*,
     sync::{
         atomic::{Atomic, Full, Relaxed},
-        Arc,
+        Arc, SpinLock,
     },
     time::{delay::fsleep, Delta},
 };
@@ -42,6 +47,9 @@ pub(crate) const DEFAULT_ROWS: usize = 256;
 
 /// The cache grows to this many rows per member at least, if there is work.
 const BUSY_ROWS: usize = 1024;
+
+/// The reclaim thread looks this often even if nobody wakes it.
+const RECLAIM_PERIOD_MS: u32 = 5000;
 
 /// Gives the machine a moment to free memory.
 pub(crate) fn wait_for_memory() {
@@ -65,6 +73,17 @@ pub(crate) struct Array {
     pub(crate) cache: Cache,
     /// `stripe_cache_size`: rows per member.
     cache_rows: Atomic<usize>,
+    journal_state: Atomic<u32>,
+    #[pin]
+    journal: SpinLock<Option<Arc<Journal>>>,
+    #[pin]
+    reclaim: SpinLock<Option<OwnThread<Array>>>,
+    /// The reclaim thread has something to look at.
+    reclaim_wanted: Atomic<u32>,
+    /// Stripes may find room in the journal now.
+    feed_wanted: Atomic<u32>,
+    feedings: Atomic<u64>,
+    stopping: Atomic<u32>,
     /// Direct reads in flight.
     pub(crate) direct_reads: Atomic<usize>,
     /// Stripes of which a sync is under way.
@@ -96,6 +115,13 @@ impl Array {
                 queue,
                 cache <- Cache::new(objects, pages),
                 cache_rows: Atomic::new(DEFAULT_ROWS),
+                journal_state: Atomic::new(0),
+                journal <- new_spinlock!(None, "raid5c::journal"),
+                reclaim <- new_spinlock!(None, "raid5c::reclaim_thread"),
+                reclaim_wanted: Atomic::new(0),
+                feed_wanted: Atomic::new(0),
+                feedings: Atomic::new(1),
+                stopping: Atomic::new(0),
                 direct_reads: Atomic::new(0),
                 syncs: Atomic::new(0),
                 quiesced: Atomic::new(0),
@@ -127,9 +153,9 @@ impl Array {
     /// What the planner is to go by.
     pub(crate) fn policy(&self) -> Policy {
         Policy {
-            journal: false,
+            journal: self.journal_state() == JournalState::Works,
             blocked: self.is_blocked(),
-            refuse_writes: false,
+            refuse_writes: self.journal_state() == JournalState::Lost,
             rmw: true,
             hold: false,
             repair: !self.mddev.recovery(Recovery::Check),
@@ -205,6 +231,7 @@ impl Array {
             self.quiesced.xchg(0, Full);
             return;
         }
+        let _noio = NoIo::enter();
         self.quiesced.xchg(1, Full);
         while self.cache.active() != 0 || self.direct_reads.fetch_add(0, Full) != 0 {
             // md calls with its lock held, so that nobody else can record a
@@ -213,7 +240,25 @@ impl Array {
                 self.mddev.update_sb_locked();
             }
             self.unpark();
+            self.reclaim_locked();
             fsleep(Delta::from_millis(1));
+        }
+        if let Some(journal) = self.journal() {
+            if journal.close().is_err() {
+                pr_warn!(
+                    "{}: the journal could not be closed; the next start replays it\n",
+                    self.mddev.name()
+                );
+            }
+        }
+    }
+
+    /// Makes room in the journal on behalf of md, which holds the lock that the
+    /// reclaim thread would need.
+    fn reclaim_locked(&self) {
+        if let Some(journal) = self.journal() {
+            journal.reclaim(true, false);
+            self.feed();
         }
     }
 
@@ -222,11 +267,151 @@ impl Array {
         if self.is_blocked() {
             return;
         }
-        while let Some(stripe) = self.cache.find(Stripe::take_parked) {
+        let mut from = 0;
+        while let Some((stripe, at)) = self.cache.find_from(from, Stripe::take_parked) {
+            from = at;
+            Stripe::handle(&stripe);
+            if self.is_blocked() {
+                return;
+            }
+        }
+    }
+
+    /// Has stripes handled whose rows waited for room in the journal.
+    pub(super) fn feed(&self) {
+        // What finds no room again gets the new number, and is left alone.
+        let feeding = self.feedings.fetch_add(1, Full).wrapping_add(1);
+        let mut from = 0;
+        while let Some((stripe, at)) = self
+            .cache
+            .find_from(from, |s| s.take_starved(feeding))
+        {
+            from = at;
             Stripe::handle(&stripe);
         }
     }
 
-    /// Appends rows to the journal.
-    pub(super) fn journal_append(&self, _stripe: &Arc<Stripe>, _work: &Handler, _rows: RowMask) {}
+    /// The number of the feeding under way.
+    pub(super) fn feeding(&self) -> u64 {
+        self.feedings.fetch_add(0, Full)
+    }
+
+    /// Has the reclaim thread feed the stripes.
+    pub(super) fn want_feed(&self) {
+        self.feed_wanted.xchg(1, Full);
+        self.wake_reclaim();
+    }
+
+    /// Flushes the caches of all members; a member that cannot is failed.
+    /// False if the array cannot go on.
+    pub(super) fn flush_members(&self) -> bool {
+        for slot in 0..self.members.len() {
+            let Some(rdev) = self.members.get(slot) else {
+                continue;
+            };
+            if rdev.flush().is_err() && !rdev.flag(RdevFlag::Faulty) {
+                pr_err!(
+                    "{}: {}: flush failed; the member is taken out, replace it\n",
+                    self.mddev.name(),
+                    rdev.name()
+                );
+                self.mddev.error(&rdev);
+            }
+        }
+        !self.has_failed()
+    }
+
+    /// The journal, while there is one.
+    pub(super) fn journal(&self) -> Option<Arc<Journal>> {
+        self.journal.lock().clone()
+    }
+
+    /// Whether the array has a journal by its superblock, and whether it works.
+    pub(super) fn journal_state(&self) -> JournalState {
+        match self.journal_state.load(Relaxed) {
+            0 => JournalState::None,
+            1 => JournalState::Works,
+            _ => JournalState::Lost,
+        }
+    }
+
+    /// Sets what the planner knows of the journal.
+    pub(super) fn set_journal_state(&self, state: JournalState) {
+        self.journal_state.xchg(state as u32, Full);
+    }
+
+    /// Takes a journal into use, with its thread.
+    pub(super) fn start_journal(this: &Arc<Self>, mddev: &Mddev, journal: Arc<Journal>) -> Result {
+        let period = kernel::time::msecs_to_jiffies(RECLAIM_PERIOD_MS);
+        let thread = OwnThread::start(mddev, c"reclaim", this.clone(), period)?;
+        *this.reclaim.lock() = Some(thread);
+        *this.journal.lock() = Some(journal);
+        this.set_journal_state(JournalState::Works);
+        Ok(())
+    }
+
+    /// Takes the journal out of use. Nothing may be on its way there.
+    pub(super) fn stop_journal(&self) {
+        self.stopping.xchg(1, Full);
+        let thread = self.reclaim.lock().take();
+        drop(thread);
+        let journal = self.journal.lock().take();
+        drop(journal);
+        self.stopping.xchg(0, Full);
+    }
+
+    /// A row whose write went through `unit` of the journal is on the members.
+    pub(super) fn row_done(&self, unit: UnitRef) {
+        if let Some(journal) = self.journal() {
+            journal.row_done(unit);
+        }
+    }
+
+    /// Has the reclaim thread look.
+    pub(super) fn wake_reclaim(&self) {
+        self.reclaim_wanted.xchg(1, Full);
+        if let Some(thread) = self.reclaim.lock().as_ref() {
+            thread.wake();
+        }
+    }
+
+    /// One round of the reclaim thread.
+    fn reclaim_round(&self) {
+        let _noio = NoIo::enter();
+        self.reclaim_wanted.xchg(0, Full);
+        let Some(journal) = self.journal() else {
+            return;
+        };
+        let feed = self.feed_wanted.xchg(0, Full) != 0;
+        if journal.reclaim(false, false) || feed {
+            self.feed();
+        } else if journal.wants_reclaim() {
+            // md's lock was taken: its holder may need a moment.
+            fsleep(Delta::from_millis(2));
+            self.reclaim_wanted.xchg(1, Full);
+        }
+    }
+}
+
+impl Worker for Array {
+    fn run(&self) {
+        loop {
+            self.reclaim_round();
+            if self.reclaim_wanted.fetch_add(0, Full) == 0 || self.stopping.fetch_add(0, Full) != 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// What became of an array's journal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum JournalState {
+    /// The array has none.
+    None = 0,
+    /// It is in use.
+    Works = 1,
+    /// It is missing or failed: no write may start.
+    Lost = 2,
 }

@@ -307,14 +307,19 @@ impl Cache {
         false
     }
 
-    /// A stripe that `wanted` picks; for rare walks over all of them.
-    pub(crate) fn find(&self, mut wanted: impl FnMut(&Stripe) -> bool) -> Option<Arc<Stripe>> {
-        for shard in &self.shards {
+    /// A stripe that `wanted` picks; for rare walks over all of them. `from`
+    /// is 0, or what came with the last one, where the walk goes on.
+    pub(crate) fn find_from(
+        &self,
+        from: usize,
+        mut wanted: impl FnMut(&Stripe) -> bool,
+    ) -> Option<(Arc<Stripe>, usize)> {
+        for (i, shard) in self.shards.iter().enumerate().skip(from) {
             let guard = shard.lock();
             let mut next = guard.head.as_ref();
             while let Some(stripe) = next {
                 if wanted(stripe) {
-                    return Some(stripe.clone());
+                    return Some((stripe.clone(), i));
                 }
                 next = stripe.next().access(&guard).as_ref();
             }

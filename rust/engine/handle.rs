@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     block::round::{Builder, Done, Label, Op, RoundOwner},
+    journal::unit::UnitRef,
     lib::{noio::NoIo, page::Page, workqueue::OwnQueue, xor::Scratch},
     raid::{
         mask::RowMask,
@@ -30,6 +31,8 @@ pub(super) struct Task {
     pub(super) result: RowMask,
     /// Rows of the write under way.
     pub(super) written: RowMask,
+    /// Checksum of the page that goes to the journal.
+    pub(super) sum: u32,
 }
 
 /// What belongs to the stripe's handler.
@@ -43,9 +46,32 @@ pub(crate) struct Handler {
     pub(super) p: usize,
     pub(super) q: Option<usize>,
     fua: RowMask,
+    /// Rows that the journal had no room for.
+    pub(super) journal_wait: RowMask,
+    /// The journal units of rows that are not on the members yet, by row;
+    /// empty in an array without a journal.
+    units: KVec<Option<UnitRef>>,
 }
 
 impl Handler {
+    /// Notes in which unit a row lies.
+    pub(super) fn note_unit(&mut self, row: u32, unit: UnitRef) {
+        while self.units.is_empty() {
+            match KVec::from_elem(None, 64, GFP_KERNEL) {
+                Ok(units) => self.units = units,
+                Err(_) => super::array::wait_for_memory(),
+            }
+        }
+        if let Some(slot) = self.units.get_mut(row as usize) {
+            *slot = Some(unit);
+        }
+    }
+
+    /// The unit of a row, once.
+    fn take_unit(&mut self, row: u32) -> Option<UnitRef> {
+        self.units.get_mut(row as usize)?.take()
+    }
+
     /// A handler's things for a stripe of `members` strips.
     pub(super) fn new(members: usize, pages: PageTable) -> Result<Self> {
         Ok(Self {
@@ -57,6 +83,8 @@ impl Handler {
             p: 0,
             q: None,
             fua: RowMask::EMPTY,
+            journal_wait: RowMask::EMPTY,
+            units: KVec::new(),
         })
     }
 }
@@ -115,6 +143,7 @@ impl Stripe {
             return Look::Grow(new);
         }
         inner.again = false;
+        let retry = core::mem::replace(&mut inner.retry_journal, false);
         for part in inner.incoming.drain_all() {
             // There is room, as just checked.
             let _ = work.parts.push_within_capacity(part);
@@ -123,6 +152,9 @@ impl Stripe {
         let policy = self.array().policy();
         inner.parked = policy.blocked;
         plan(&mut inner.st, &mut inner.strips, &policy, &mut inner.acts);
+        if retry {
+            inner.acts.journal |= core::mem::take(&mut work.journal_wait);
+        }
         if !inner.acts.any() {
             return match self.settle(inner, !work.parts.is_empty()) {
                 Some(enlist) => Look::Idle(enlist),
@@ -152,7 +184,7 @@ impl Stripe {
             self.issue(work, false);
         }
         if acts.journal.any() {
-            self.array().journal_append(self, work, acts.journal);
+            self.append(work, acts.journal);
         }
         if acts.fill {
             ops::fill(work);
@@ -171,6 +203,11 @@ impl Stripe {
         let fail_waiting = acts.fail_waiting;
         if (acts.complete | fail | fail_waiting).is_empty() && !acts.fail_read {
             return;
+        }
+        for row in acts.complete.iter() {
+            if let Some(unit) = work.take_unit(row) {
+                self.array().row_done(unit);
+            }
         }
         for part in work.parts.iter_mut() {
             if part.write {
@@ -203,6 +240,14 @@ impl Stripe {
         }
     }
 
+    /// Has rows appended to the journal.
+    fn append(self: &Arc<Self>, work: &mut Handler, rows: RowMask) {
+        match self.array().journal() {
+            Some(journal) => journal.append(self, work, rows),
+            None => self.event(Event::JournalDone { rows, ok: false }),
+        }
+    }
+
     fn report_sync(&self, acts: &Actions) {
         let mddev = &self.array().mddev;
         if acts.mismatch.any() {
@@ -225,6 +270,7 @@ impl Stripe {
                 Err(_) => super::array::wait_for_memory(),
             }
         };
+        let journal = array.policy().journal;
         if write {
             array.mddev.bitmap_unplug();
         }
@@ -233,7 +279,8 @@ impl Stripe {
                 continue;
             };
             if write {
-                let fua = work.fua;
+                // What went through the journal is safe there.
+                let fua = if journal { RowMask::EMPTY } else { work.fua };
                 self.add_runs(&mut round, work, slot, task.acts.write & fua, Op::WriteFua);
                 let plain = task.acts.write.minus(fua);
                 self.add_runs(&mut round, work, slot, plain, Op::Write);

@@ -13,9 +13,11 @@
 pub(crate) mod array;
 mod cache;
 mod handle;
+mod journal;
 mod members;
 mod ops;
 mod personality;
+mod recovery;
 mod request;
 mod stripe;
 mod sync;

@@ -2,7 +2,10 @@
 
 //! What md core calls.
 
-use super::{array::Array, sysfs};
+use super::{
+    array::{Array, JournalState},
+    sysfs,
+};
 use crate::{
     block::bio::Bio,
     lib::show::{eopnotsupp, Show},
@@ -189,9 +192,32 @@ impl Personality for Array {
             );
             return Err(eopnotsupp());
         }
+        let journal = mddev.rdevs().any(|r| r.flag(RdevFlag::Journal));
+        if (journal || mddev.flag(Flag::HasJournal)) && mddev.has_bitmap() {
+            pr_err!(
+                "{}: array cannot have both journal and bitmap\n",
+                mddev.name()
+            );
+            return Err(EINVAL);
+        }
         let array = Self::new(mddev, geo)?;
         array.take_members(mddev)?;
         array.check_members(mddev)?;
+        if journal {
+            mddev.set_flag(Flag::HasJournal);
+        }
+        if mddev.flag(Flag::HasJournal) {
+            array.set_journal_state(JournalState::Lost);
+            if !journal {
+                pr_crit!(
+                    "{}: the journal device is missing, so the array is read-only; to write again, assemble it with its journal, or give it a new one (mdadm --add-journal)\n",
+                    mddev.name()
+                );
+                mddev.force_read_only();
+            } else if mddev.resync_offset() == MAX_SECTOR {
+                mddev.set_flag(Flag::JournalClean);
+            }
+        }
         thread::start_array_thread::<Self>(mddev, c"raid5")?;
         pr_info!(
             "{}: raid level {} active with {} out of {} devices, algorithm {}\n",
@@ -212,12 +238,13 @@ impl Personality for Array {
             .inspect_err(|_| thread::stop_array_thread(mddev))
     }
 
-    fn start(&self, _mddev: &Mddev) -> Result {
-        Ok(())
+    fn start(this: &Arc<Self>, mddev: &Mddev) -> Result {
+        Self::start_with_journal(this, mddev)
     }
 
     fn free(this: Arc<Self>) {
         this.queue.flush();
+        this.stop_journal();
         this.cache.drop_all();
     }
 
@@ -246,6 +273,9 @@ impl Personality for Array {
         rdev.clear_flag(RdevFlag::InSync);
         let degraded = self.update_degraded();
         let disks = i64::from(self.geo.raid_disks());
+        if rdev.flag(RdevFlag::Journal) {
+            self.set_journal_state(JournalState::Lost);
+        }
         if self.has_failed() {
             mddev.set_flag(Flag::Broken);
             pr_crit!(
@@ -270,12 +300,19 @@ impl Personality for Array {
 
     fn add_disk(this: &Arc<Self>, mddev: &Mddev, rdev: &Rdev) -> Result {
         if rdev.flag(RdevFlag::Journal) {
-            return Err(eopnotsupp());
+            if this.journal().is_some() {
+                return Err(EBUSY);
+            }
+            rdev.set_raid_disk(0);
+            return Self::load_journal(this, mddev, rdev);
         }
         this.add_member(mddev, rdev)
     }
 
     fn remove_disk(&self, _mddev: &Mddev, rdev: &Rdev) -> Result {
+        if rdev.flag(RdevFlag::Journal) {
+            return self.remove_journal(rdev);
+        }
         self.remove_member(rdev)
     }
 

@@ -3,7 +3,7 @@
 //! Requests of the array's users.
 
 use super::{
-    array::Array,
+    array::{Array, JournalState},
     stripe::{Attached, Inner, Stripe},
 };
 use crate::{
@@ -50,7 +50,16 @@ impl Array {
     /// Does the flush that came with a request; gives the request back if it
     /// has data.
     fn flush_request(&self, mddev: &Mddev, bio: Bio) -> Option<Bio> {
-        bio.flush_members(mddev)
+        if self.journal_state() != JournalState::Works {
+            return bio.flush_members(mddev);
+        }
+        // Whatever completed is stable in the journal.
+        if bio.sectors() == 0 {
+            bio.end();
+            return None;
+        }
+        bio.clear_preflush();
+        Some(bio)
     }
 
     /// Splits what crosses a row of chunks. The queue limits have the block

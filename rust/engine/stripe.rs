@@ -101,6 +101,11 @@ pub(crate) struct Inner {
     listed: bool,
     /// Waits for md to record a failure, or for the journal to come back.
     pub(crate) parked: bool,
+    /// Rows of it wait for room in the journal, since this feeding; see
+    /// `Array::feed`. 0 if none do.
+    pub(crate) starved: u64,
+    /// There may be room now.
+    pub(crate) retry_journal: bool,
     /// Counted in `Array::syncs`.
     pub(crate) syncing: bool,
 }
@@ -165,6 +170,8 @@ impl Stripe {
                     dead: false,
                     listed: false,
                     parked: false,
+                    starved: 0,
+                    retry_journal: false,
                     syncing: false,
                 }, "raid5c::stripe"),
                 work <- new_mutex!(handler, "raid5c::handler"),
@@ -210,6 +217,24 @@ impl Stripe {
     /// more.
     pub(super) fn take_parked(&self) -> bool {
         core::mem::replace(&mut self.inner.lock().parked, false)
+    }
+
+    /// Rows of the stripe wait for room in the journal.
+    pub(super) fn set_starved(&self, feeding: u64) {
+        self.inner.lock().starved = feeding;
+    }
+
+    /// Whether rows waited for room in the journal since before `feeding`;
+    /// they try again when the stripe is handled.
+    pub(super) fn take_starved(&self, feeding: u64) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.starved == 0 || inner.starved >= feeding {
+            return false;
+        }
+        inner.starved = 0;
+        inner.retry_journal = true;
+        inner.again = true;
+        true
     }
 
     /// The ring had no place for it.

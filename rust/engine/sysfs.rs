@@ -3,6 +3,7 @@
 //! `/sys/block/mdX/md`: the attributes of a parity array.
 
 use super::array::Array;
+use crate::lib::show::eopnotsupp;
 use crate::md::{
     mddev::Mddev,
     personality::with_private,
@@ -16,6 +17,7 @@ struct Attrs;
 
 const CACHE_SIZE: usize = 0;
 const CACHE_ACTIVE: usize = 1;
+const JOURNAL_MODE: usize = 2;
 
 /// Bounds of `stripe_cache_size`, as the C driver has them.
 const CACHE_ROWS: core::ops::RangeInclusive<usize> = 17..=32768;
@@ -26,6 +28,9 @@ impl Attributes for Attrs {
             with_private::<Array, _>(mddev, |array| match index {
                 CACHE_SIZE => writeln!(out, "{}", array.cache_rows()),
                 CACHE_ACTIVE => writeln!(out, "{}", array.cache.active()),
+                JOURNAL_MODE if array.journal().is_some() => {
+                    writeln!(out, "[write-through] write-back")
+                }
                 _ => Ok(()),
             })
         })?;
@@ -47,8 +52,20 @@ impl Attributes for Attrs {
                     .locked(|| with_private::<Array, _>(mddev, |a| a.set_cache_rows(rows)))?
                     .ok_or(ENODEV)
             }
+            JOURNAL_MODE => mddev
+                .locked(|| with_private::<Array, _>(mddev, |a| set_mode(a, text)))?
+                .ok_or(ENODEV)?,
             _ => Err(EINVAL),
         }
+    }
+}
+
+fn set_mode(array: &Array, mode: &str) -> Result {
+    match mode {
+        "write-through" | "write-back" if array.journal().is_none() => Err(ENODEV),
+        "write-through" => Ok(()),
+        "write-back" => Err(eopnotsupp()),
+        _ => Err(EINVAL),
     }
 }
 
@@ -57,9 +74,13 @@ static CACHE_SIZE_ENTRY: Entry =
 static CACHE_ACTIVE_ENTRY: Entry =
     Entry(Attribute::<Attrs, CACHE_ACTIVE>::entry(c"stripe_cache_active", false));
 
-static LIST: List<3> = List([
+static JOURNAL_MODE_ENTRY: Entry =
+    Entry(Attribute::<Attrs, JOURNAL_MODE>::entry(c"journal_mode", true));
+
+static LIST: List<4> = List([
     CACHE_SIZE_ENTRY.attr(),
     CACHE_ACTIVE_ENTRY.attr(),
+    JOURNAL_MODE_ENTRY.attr(),
     core::ptr::null_mut(),
 ]);
 

@@ -135,6 +135,11 @@ impl<'a> MetaBuilder<'a> {
         meta
     }
 
+    /// Goes on with a block that an earlier builder began and filled up to `used` bytes.
+    pub(crate) fn resume(buf: &'a mut [u8; BLOCK_SIZE], used: usize) -> Self {
+        Self { buf, used }
+    }
+
     /// Adds a page of data that starts at an array sector; `checksum` is the page's.
     pub(crate) fn data(&mut self, location: ArraySector, checksum: u32) -> Result<(), MetaFull> {
         let at = self.entry(DATA_ENTRY, TYPE_DATA, PAGE_SECTORS)?;

@@ -27,7 +27,7 @@ pub(crate) trait Personality: Sized + Send + Sync + 'static {
     /// The last of `run`: the private data is in place.
     fn started(&self, mddev: &Mddev) -> Result;
     /// Starts what needs md's threads: the journal's recovery.
-    fn start(&self, mddev: &Mddev) -> Result;
+    fn start(this: &Arc<Self>, mddev: &Mddev) -> Result;
     /// Stops everything; the array's I/O is over. The mddev may belong to
     /// another personality already.
     fn free(this: Arc<Self>);
@@ -218,7 +218,7 @@ impl<P: Personality> Registration<P> {
     /// As md core calls it.
     unsafe extern "C" fn start_callback(mddev: *mut sys::mddev) -> kernel::ffi::c_int {
         // SAFETY: By our contract.
-        from_result(|| unsafe { Self::with(mddev, Err(ENODEV), |p, m| p.start(m)) }.map(|()| 0))
+        from_result(|| unsafe { Self::with(mddev, Err(ENODEV), P::start) }.map(|()| 0))
     }
 
     /// # Safety

@@ -1,0 +1,712 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The write journal's shell: fills units, writes and flushes them, and passes
+//! rows on when the log (`journal::log`) says that they are stable.
+//!
+//! Units are committed in groups: with few writes in flight a unit is written
+//! as soon as a stripe has put its rows into it; with more, it stays open until
+//! one of them is done, and takes the rows that come meanwhile.
+
+use super::{array::Array, handle::Handler, stripe::Stripe};
+use crate::{
+    block::round::{Builder, Done, Label, Op, RoundOwner},
+    journal::{
+        format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
+        log::{FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed},
+        ring::Ring,
+        unit::{Outcome, Position, Unit, UnitRef},
+    },
+    lib::{
+        checksum::{crc32c, crc32c_page},
+        noio::NoIo,
+        page::Page,
+        workqueue::OwnQueue,
+    },
+    md::rdev::{Rdev, RdevFlag, RdevRef, RdevSlot},
+    raid::{
+        mask::RowMask,
+        stripe::Event,
+        units::{DevSector, Slot},
+    },
+};
+use kernel::{
+    new_mutex, new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Full},
+        Arc, Mutex, SpinLock,
+    },
+};
+
+/// Units that can be on their way at once.
+const UNITS: usize = 256;
+
+/// Unit writes in flight above which a unit stays open for more rows.
+const DEPTH: usize = 4;
+
+/// Flushes of the journal in flight at most.
+const FLUSHES: u8 = 2;
+
+/// Pages of a unit, at most: what fits in a meta block, and the block itself.
+const UNIT_PAGES: usize = 208;
+
+/// The unit that takes rows.
+struct Open {
+    io: Arc<UnitIo>,
+    meta: KBox<[u8; BLOCK_SIZE]>,
+    used: usize,
+    meta_page: Page,
+    pages: KVec<Page>,
+}
+
+/// A unit on its way to the journal, or still filling.
+#[pin_data]
+pub(super) struct UnitIo {
+    journal: Arc<Journal>,
+    unit: UnitRef,
+    #[pin]
+    rows: SpinLock<KVec<(Arc<Stripe>, RowMask)>>,
+}
+
+/// A flush of the journal on its way.
+#[pin_data]
+pub(super) struct FlushIo {
+    journal: Arc<Journal>,
+    #[pin]
+    ticket: SpinLock<Option<FlushTicket>>,
+}
+
+/// What the log's lock protects.
+struct State {
+    log: Log<KVec<Unit>>,
+    /// Units that were submitted, by descriptor.
+    submitted: KVec<Option<Arc<UnitIo>>>,
+}
+
+/// The journal of an array.
+#[pin_data]
+pub(crate) struct Journal {
+    array: Arc<Array>,
+    rdev: RdevSlot,
+    /// Seeds all checksums: crc32c of the array's uuid.
+    seed: u32,
+    ring: Ring,
+    #[pin]
+    state: SpinLock<State>,
+    #[pin]
+    open: Mutex<Option<Open>>,
+    /// Unit writes in flight.
+    writes: Atomic<usize>,
+    /// Rows wait because all unit descriptors were in use.
+    busy: Atomic<u32>,
+    /// One task at a time moves the tail.
+    #[pin]
+    reclaiming: Mutex<()>,
+}
+
+/// The seed of a journal's checksums.
+pub(super) fn seed(array: &Array) -> u32 {
+    crc32c(!0, &array.mddev.uuid())
+}
+
+impl Journal {
+    /// A journal on `rdev` whose log is empty between `tail` and `head`.
+    pub(super) fn new(
+        array: &Arc<Array>,
+        rdev: &Rdev,
+        ring: Ring,
+        tail: Position,
+        head: Position,
+    ) -> Result<Arc<Self>> {
+        let units = KVec::from_elem(Unit::VACANT, UNITS, GFP_KERNEL)?;
+        let cache = if rdev.has_write_cache() {
+            JournalCache::Volatile {
+                max_flushes: FLUSHES,
+            }
+        } else {
+            JournalCache::None
+        };
+        let log = Log::new(units, ring, tail, head, cache).ok_or(EINVAL)?;
+        let mut submitted = KVec::with_capacity(UNITS, GFP_KERNEL)?;
+        for _ in 0..UNITS {
+            submitted.push(None, GFP_KERNEL)?;
+        }
+        let device = RdevSlot::new();
+        device.set(Some(rdev));
+        Arc::pin_init(
+            pin_init!(Self {
+                array: array.clone(),
+                rdev: device,
+                seed: seed(array),
+                ring,
+                state <- new_spinlock!(State { log, submitted }, "raid5c::log"),
+                open <- new_mutex!(None, "raid5c::open"),
+                writes: Atomic::new(0),
+                busy: Atomic::new(0),
+                reclaiming <- new_mutex!((), "raid5c::reclaim"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The device, if it works.
+    pub(super) fn device(&self) -> Option<RdevRef> {
+        self.rdev.get().filter(|r| !r.flag(RdevFlag::Faulty))
+    }
+
+    /// Whether `rdev` is the journal's device.
+    pub(super) fn is_on(&self, rdev: &Rdev) -> bool {
+        self.rdev.is(rdev)
+    }
+
+    /// Whether space is worth being freed.
+    pub(super) fn wants_reclaim(&self) -> bool {
+        self.state.lock().log.wants_reclaim()
+    }
+
+    /// Whether nothing is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.lock().log.is_idle()
+    }
+
+    /// Appends the write of `rows` of a stripe. Rows for which there is no room
+    /// are left in `work.journal_wait`.
+    pub(super) fn append(self: &Arc<Self>, stripe: &Arc<Stripe>, work: &mut Handler, rows: RowMask) {
+        for row in rows.iter() {
+            match self.append_row(stripe, work, row) {
+                Ok(unit) => work.note_unit(row, unit),
+                Err(PlaceError::NoSpace) => work.journal_wait.insert(RowMask::single(row)),
+                Err(PlaceError::Busy) => {
+                    self.busy.xchg(1, Full);
+                    work.journal_wait.insert(RowMask::single(row));
+                }
+                Err(PlaceError::TooLarge | PlaceError::Failed) => {
+                    stripe.event(Event::JournalDone {
+                        rows: RowMask::single(row),
+                        ok: false,
+                    });
+                }
+            }
+        }
+        if work.journal_wait.any() {
+            stripe.set_starved(self.array.feeding());
+            self.commit();
+            self.array.wake_reclaim();
+        } else {
+            self.commit_if_idle();
+        }
+    }
+
+    fn append_row(
+        self: &Arc<Self>,
+        stripe: &Arc<Stripe>,
+        work: &mut Handler,
+        row: u32,
+    ) -> Result<UnitRef, PlaceError> {
+        let (mut data, mut parity) = (0u32, 0u32);
+        for (slot, task) in work.tasks.iter_mut().enumerate() {
+            if !task.written.has(row) {
+                continue;
+            }
+            let page = work.pages.get(slot, row).ok_or(PlaceError::TooLarge)?;
+            task.sum = crc32c_page(self.seed, page);
+            if slot == work.p || Some(slot) == work.q {
+                parity = parity.wrapping_add(1);
+            } else {
+                data = data.wrapping_add(1);
+            }
+        }
+        let mut guard = self.open.lock();
+        let placed = self.state.lock().log.place(data, parity)?;
+        let full = self.follow(&mut guard, &placed);
+        let entered = match &mut *guard {
+            Some(open) => self.enter_row(open, stripe, work, row),
+            None => Err(EINVAL),
+        };
+        drop(guard);
+        if let Some(full) = full {
+            self.submit(full);
+        }
+        entered.map_err(|_| PlaceError::Failed)?;
+        Ok(placed.unit)
+    }
+
+    /// Keeps the open unit in step with the log's. Returns the one that was
+    /// closed, to be submitted without the lock.
+    fn follow(self: &Arc<Self>, open: &mut Option<Open>, placed: &Placed) -> Option<Open> {
+        let full = match placed.closed {
+            Some(_) => open.take(),
+            None => None,
+        };
+        if placed.opened {
+            *open = Some(self.open_unit(placed.unit));
+        }
+        full
+    }
+
+    fn open_unit(self: &Arc<Self>, unit: UnitRef) -> Open {
+        let start = self.state.lock().log.unit_extent(unit).map(|e| e.start);
+        loop {
+            match self.try_open_unit(unit, start.unwrap_or(JournalBlock::new(0))) {
+                Ok(open) => return open,
+                // The log has the unit already: it has to be filled.
+                Err(_) => super::array::wait_for_memory(),
+            }
+        }
+    }
+
+    fn try_open_unit(self: &Arc<Self>, unit: UnitRef, start: JournalBlock) -> Result<Open> {
+        let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
+        let used = MetaBuilder::new(&mut meta, unit.seq(), start).used();
+        let rows = KVec::with_capacity(UNIT_PAGES, GFP_KERNEL)?;
+        Ok(Open {
+            io: Arc::pin_init(
+                pin_init!(UnitIo {
+                    journal: self.clone(),
+                    unit,
+                    rows <- new_spinlock!(rows, "raid5c::unit"),
+                }),
+                GFP_KERNEL,
+            )?,
+            meta,
+            used,
+            meta_page: Page::new()?,
+            pages: KVec::with_capacity(UNIT_PAGES, GFP_KERNEL)?,
+        })
+    }
+
+    /// Puts a row's entries and pages into the open unit: data, then parity.
+    fn enter_row(
+        &self,
+        open: &mut Open,
+        stripe: &Arc<Stripe>,
+        work: &Handler,
+        row: u32,
+    ) -> Result {
+        let dev = DevSector::new(stripe.sector().wrapping_add(u64::from(row).wrapping_mul(8)));
+        let mut meta = MetaBuilder::resume(&mut open.meta, open.used);
+        for (slot, task) in work.tasks.iter().enumerate() {
+            if slot == work.p || Some(slot) == work.q || !task.written.has(row) {
+                continue;
+            }
+            let slot16 = Slot::new(u16::try_from(slot)?);
+            let location = self.array.geo.unmap(dev, slot16).ok_or(EINVAL)?;
+            meta.data(location, task.sum).map_err(|_| ENOSPC)?;
+            let page = work.pages.get(slot, row).ok_or(EINVAL)?;
+            open.pages
+                .push_within_capacity(page.clone())
+                .map_err(|_| ENOSPC)?;
+        }
+        let sum = |slot: usize| work.tasks.get(slot).map(|t| t.sum);
+        let p = sum(work.p).ok_or(EINVAL)?;
+        meta.parity(dev, p, work.q.and_then(sum))
+            .map_err(|_| ENOSPC)?;
+        for slot in [Some(work.p), work.q].into_iter().flatten() {
+            let page = work.pages.get(slot, row).ok_or(EINVAL)?;
+            open.pages
+                .push_within_capacity(page.clone())
+                .map_err(|_| ENOSPC)?;
+        }
+        open.used = meta.used();
+        let bit = RowMask::single(row);
+        let mut rows = open.io.rows.lock();
+        if let Some((last, mask)) = rows.last_mut() {
+            if Arc::ptr_eq(last, stripe) {
+                mask.insert(bit);
+                return Ok(());
+            }
+        }
+        rows.push_within_capacity((stripe.clone(), bit))
+            .map_err(|_| ENOSPC)
+    }
+
+    /// Writes the open unit if little else is being written.
+    fn commit_if_idle(self: &Arc<Self>) {
+        if self.writes.fetch_add(0, Full) < DEPTH {
+            self.commit();
+        }
+    }
+
+    /// Writes the open unit.
+    fn commit(self: &Arc<Self>) {
+        let mut guard = self.open.lock();
+        let closed = self.state.lock().log.close_open();
+        if closed.is_none() {
+            return;
+        }
+        let open = guard.take();
+        drop(guard);
+        if let Some(open) = open {
+            self.submit(open);
+        }
+    }
+
+    fn submit(self: &Arc<Self>, open: Open) {
+        let Open {
+            io,
+            mut meta,
+            used,
+            meta_page,
+            pages,
+        } = open;
+        self.writes.fetch_add(1, Full);
+        MetaBuilder::resume(&mut meta, used).finish(self.seed, crc32c);
+        meta_page.write(&meta);
+        let unit = io.unit;
+        {
+            let mut state = self.state.lock();
+            if let Some(slot) = state.submitted.get_mut(unit.index()) {
+                *slot = Some(io.clone());
+            }
+        }
+        if self.write_unit(&io, &meta_page, &pages).is_err() {
+            self.unit_written(unit, false);
+        }
+    }
+
+    /// Issues a unit's write: one bio, or two where the ring wraps.
+    fn write_unit(
+        &self,
+        io: &Arc<UnitIo>,
+        meta: &Page,
+        pages: &[Page],
+    ) -> Result {
+        let extent = self
+            .state
+            .lock()
+            .log
+            .unit_extent(io.unit)
+            .ok_or(EINVAL)?;
+        let extents = self.ring.extents(extent.start, u64::from(extent.blocks));
+        let all = UnitPages { meta, pages };
+        let mut round = builder(io);
+        let mut at = 0usize;
+        for (start, n) in [Some(extents.first), extents.second].into_iter().flatten() {
+            let n = usize::try_from(n)?;
+            let rdev = self.device().ok_or(EIO)?;
+            let sector = start.sector().wrapping_add(rdev.data_offset());
+            round.add(
+                &self.array.member_bios,
+                rdev,
+                Op::Write,
+                sector,
+                LABEL,
+                all.part(at, n),
+            )?;
+            at = at.wrapping_add(n);
+        }
+        round.submit_queued();
+        Ok(())
+    }
+
+    /// A unit's write has ended.
+    fn unit_written(self: &Arc<Self>, unit: UnitRef, ok: bool) {
+        self.writes.fetch_sub(1, Full);
+        if !ok {
+            self.device_failed();
+        }
+        let stale = self.state.lock().log.written(unit, ok).is_err();
+        if stale {
+            pr_err!(
+                "{}: internal error: journal unit {} ended twice; please report this\n",
+                self.array.mddev.name(),
+                unit.seq()
+            );
+        }
+        self.flush();
+        self.release();
+        self.commit_if_idle();
+    }
+
+    /// Starts a flush of the journal's cache, if rows wait for one.
+    fn flush(self: &Arc<Self>) {
+        loop {
+            let Some(ticket) = self.state.lock().log.next_flush(FlushFor::Rows) else {
+                return;
+            };
+            let io = self.flush_io(ticket);
+            if self.issue_flush(&io).is_err() {
+                io.finish(false);
+            }
+        }
+    }
+
+    fn flush_io(self: &Arc<Self>, ticket: FlushTicket) -> Arc<FlushIo> {
+        let mut ticket = Some(ticket);
+        loop {
+            let io = Arc::pin_init(
+                pin_init!(FlushIo {
+                    journal: self.clone(),
+                    ticket <- new_spinlock!(None, "raid5c::flush"),
+                }),
+                GFP_KERNEL,
+            );
+            if let Ok(io) = io {
+                *io.ticket.lock() = ticket.take();
+                return io;
+            }
+            super::array::wait_for_memory();
+        }
+    }
+
+    fn issue_flush(&self, io: &Arc<FlushIo>) -> Result {
+        let mut round = builder(io);
+        let rdev = self.device().ok_or(EIO)?;
+        let none: &[Page] = &[];
+        round.add(
+            &self.array.member_bios,
+            rdev,
+            Op::Flush,
+            0,
+            LABEL,
+            none.iter(),
+        )?;
+        round.submit_queued();
+        Ok(())
+    }
+
+    /// Passes the rows of units whose fate is known on to their stripes.
+    fn release(self: &Arc<Self>) {
+        loop {
+            let (io, outcome) = {
+                let mut state = self.state.lock();
+                let Some((unit, outcome)) = state.log.next_stable() else {
+                    return;
+                };
+                let io = state
+                    .submitted
+                    .get_mut(unit.index())
+                    .and_then(Option::take);
+                (io, outcome)
+            };
+            let Some(io) = io else {
+                continue;
+            };
+            let ok = matches!(outcome, Outcome::Stable);
+            let rows = core::mem::take(&mut *io.rows.lock());
+            for (stripe, rows) in rows {
+                stripe.event(Event::JournalDone { rows, ok });
+                Stripe::handle(&stripe);
+            }
+        }
+    }
+
+    /// Tells md that the journal does not work any more.
+    fn device_failed(&self) {
+        let Some(rdev) = self.device() else {
+            return;
+        };
+        pr_crit!(
+            "{}: {}: journal write failed; writes to the array are refused from now on: replace the journal device\n",
+            self.array.mddev.name(),
+            rdev.name()
+        );
+        self.array.mddev.error(&rdev);
+    }
+
+    /// A row is on the members.
+    pub(super) fn row_done(&self, unit: UnitRef) {
+        let (wants, spare) = {
+            let mut state = self.state.lock();
+            if state.log.row_done(unit, 1).is_err() {
+                pr_err!(
+                    "{}: internal error: a row of journal unit {} is done twice; please report this\n",
+                    self.array.mddev.name(),
+                    unit.seq()
+                );
+            }
+            (state.log.wants_reclaim(), state.log.spare_units() > 0)
+        };
+        if spare && self.busy.fetch_add(0, Full) != 0 && self.busy.xchg(0, Full) != 0 {
+            self.array.want_feed();
+        } else if wants {
+            self.array.wake_reclaim();
+        }
+    }
+
+    /// Moves the tail as far as it can go, and frees what lies before it.
+    /// `locked`: the caller holds md's lock of the array. `force`: also if
+    /// little is to be gained. True if something was freed.
+    pub(super) fn reclaim(&self, locked: bool, force: bool) -> bool {
+        let _turn = self.reclaiming.lock();
+        let to = {
+            let state = self.state.lock();
+            if !force && !state.log.wants_reclaim() {
+                return false;
+            }
+            match state.log.tail_candidate() {
+                Some(to) => to,
+                None => return false,
+            }
+        };
+        let Some(rdev) = self.device() else {
+            return false;
+        };
+        if self.array.mddev.ro() != 0 || !self.array.flush_members() {
+            return false;
+        }
+        rdev.set_journal_tail(to.block.sector());
+        if locked {
+            self.array.mddev.update_sb_locked();
+        } else if !self.array.mddev.try_update_sb() {
+            return false;
+        }
+        let freed = self.state.lock().log.advance_tail(to);
+        match freed {
+            Ok(freed) => {
+                for (start, n) in [Some(freed.first), freed.second].into_iter().flatten() {
+                    // A journal that cannot discard loses nothing.
+                    let _ = rdev.discard(start.sector(), n.wrapping_mul(8));
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Leaves an idle log empty: a unit without rows at the head, and the tail
+    /// there. For the end of an array's run, with md's lock held.
+    pub(super) fn close(&self) -> Result {
+        let rdev = self.device().ok_or(EIO)?;
+        let (unit, start) = {
+            let mut state = self.state.lock();
+            if !state.log.is_idle() || state.log.used() <= 1 {
+                return Ok(());
+            }
+            let placed = state.log.place_empty().map_err(|_| ENOSPC)?;
+            let extent = state.log.unit_extent(placed.unit).ok_or(EINVAL)?;
+            (placed.unit, extent.start)
+        };
+        let written = write_empty(&rdev, start, unit.seq(), self.seed);
+        let mut state = self.state.lock();
+        let _ = state.log.written(unit, written.is_ok());
+        if let Some(ticket) = state.log.next_flush(FlushFor::Everything) {
+            // The unit was written with FUA, and what came before it is on
+            // the members.
+            state.log.flushed(ticket, written.is_ok());
+        }
+        while state.log.next_stable().is_some() {}
+        drop(state);
+        written?;
+        self.reclaim(true, true);
+        Ok(())
+    }
+}
+
+/// Writes an empty unit, stable when this returns.
+pub(super) fn write_empty(rdev: &Rdev, at: JournalBlock, seq: u64, seed: u32) -> Result {
+    let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
+    MetaBuilder::new(&mut meta, seq, at).finish(seed, crc32c);
+    let page = Page::new()?;
+    page.write(&meta);
+    rdev.page_io(at.sector(), &page, true, true)
+}
+
+/// What all bios of a journal are about.
+const LABEL: Label = Label {
+    slot: 0,
+    rows: 0,
+    write: true,
+};
+
+/// An empty round; waits for memory, as what it is for cannot be given up.
+fn builder<O: RoundOwner>(owner: &Arc<O>) -> Builder<O> {
+    loop {
+        match Builder::new(owner.clone()) {
+            Ok(round) => return round,
+            Err(_) => super::array::wait_for_memory(),
+        }
+    }
+}
+
+/// A unit's pages in the order of its blocks.
+struct UnitPages<'a> {
+    meta: &'a Page,
+    pages: &'a [Page],
+}
+
+impl<'a> UnitPages<'a> {
+    fn get(&self, i: usize) -> Option<&'a Page> {
+        match i.checked_sub(1) {
+            None => Some(self.meta),
+            Some(i) => self.pages.get(i),
+        }
+    }
+
+    fn part(&'a self, at: usize, n: usize) -> PartIter<'a> {
+        PartIter {
+            of: self,
+            at,
+            end: at.wrapping_add(n),
+        }
+    }
+}
+
+/// Some of a unit's pages.
+struct PartIter<'a> {
+    of: &'a UnitPages<'a>,
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Iterator for PartIter<'a> {
+    type Item = &'a Page;
+
+    fn next(&mut self) -> Option<&'a Page> {
+        if self.at >= self.end {
+            return None;
+        }
+        let page = self.of.get(self.at)?;
+        self.at = self.at.wrapping_add(1);
+        Some(page)
+    }
+}
+
+impl ExactSizeIterator for PartIter<'_> {
+    fn len(&self) -> usize {
+        self.end.saturating_sub(self.at)
+    }
+}
+
+impl RoundOwner for UnitIo {
+    fn round_done(this: Arc<Self>, done: Done<Self>) {
+        let _noio = NoIo::enter();
+        let mut ok = true;
+        for ended in done {
+            ok &= ended.ok;
+        }
+        this.journal.unit_written(this.unit, ok);
+    }
+
+    fn round_queue(&self) -> &OwnQueue {
+        &self.journal.array.queue
+    }
+}
+
+impl FlushIo {
+    fn finish(&self, ok: bool) {
+        if !ok {
+            self.journal.device_failed();
+        }
+        if let Some(ticket) = self.ticket.lock().take() {
+            self.journal.state.lock().log.flushed(ticket, ok);
+        }
+    }
+}
+
+impl RoundOwner for FlushIo {
+    fn round_done(this: Arc<Self>, done: Done<Self>) {
+        let _noio = NoIo::enter();
+        let mut ok = true;
+        for ended in done {
+            ok &= ended.ok;
+        }
+        this.finish(ok);
+        this.journal.flush();
+        this.journal.release();
+    }
+
+    fn round_queue(&self) -> &OwnQueue {
+        &self.journal.array.queue
+    }
+}

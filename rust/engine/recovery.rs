@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Starting a journal: what a crash left in it goes to the members.
+
+use super::{
+    array::{Array, JournalState},
+    journal::{seed, write_empty, Journal},
+    members::Members,
+};
+use crate::{
+    journal::{
+        format::{JournalBlock, BLOCK_SECTORS, BLOCK_SIZE},
+        recovery::{
+            scan, tail_check, EndKind, Entry, Journal as Log, Pending, ScanReport, Scratch, Sink,
+            Source, TailState,
+        },
+        ring::Ring,
+        unit::Position,
+    },
+    lib::{
+        checksum::crc32c,
+        page::Page,
+        show::{eopnotsupp, Show},
+    },
+    md::{
+        mddev::Mddev,
+        rdev::{Rdev, RdevFlag},
+    },
+    raid::units::DevSector,
+};
+use kernel::{
+    prelude::*,
+    rbtree::{RBTree, RBTreeNode},
+    sync::Arc,
+};
+
+/// Members that a journal's meta block has room for a full row of.
+const MAX_DISKS: u32 = 203;
+
+/// The journal's blocks, read one by one.
+struct Device<'a> {
+    rdev: &'a Rdev,
+    page: Page,
+}
+
+impl Source for Device<'_> {
+    type Error = Error;
+
+    fn read(&mut self, block: JournalBlock, buf: &mut [u8; BLOCK_SIZE]) -> Result {
+        self.rdev.page_io(block.sector(), &self.page, false, false)?;
+        self.page.read(buf);
+        Ok(())
+    }
+}
+
+/// The members, to which complete rows go.
+struct Replay<'a> {
+    array: &'a Array,
+    rdev: &'a Rdev,
+    page: Page,
+}
+
+impl Replay<'_> {
+    fn write(&self, members: &Members, row: DevSector, entry: &Entry) -> Result {
+        let Some(member) = members.get(entry.slot.index()) else {
+            return Ok(());
+        };
+        self.rdev
+            .page_io(entry.block.sector(), &self.page, false, false)?;
+        if member.page_io(row.get(), &self.page, true, false).is_err() {
+            pr_err!(
+                "{}: {}: write of a recovered row failed at member sector {}; the member is taken out, replace it\n",
+                self.array.mddev.name(),
+                member.name(),
+                row.get()
+            );
+            self.array.mddev.error(&member);
+            if self.array.has_failed() {
+                return Err(EIO);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Replay<'_> {
+    type Error = Error;
+
+    fn complete_row(&mut self, row: DevSector, entries: &[Entry]) -> Result {
+        for entry in entries {
+            self.write(&self.array.members, row, entry)?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows with data in the log and no parity yet.
+struct Table {
+    tree: RBTree<u64, KVec<Entry>>,
+    rows: u64,
+}
+
+impl Pending for Table {
+    type Error = Error;
+
+    fn insert(&mut self, row: DevSector, entry: Entry) -> Result {
+        if let Some(entries) = self.tree.get_mut(&row.get()) {
+            match entries.iter_mut().find(|e| e.slot == entry.slot) {
+                Some(old) => *old = entry,
+                None => entries.push(entry, GFP_KERNEL)?,
+            }
+            return Ok(());
+        }
+        let mut entries = KVec::new();
+        entries.push(entry, GFP_KERNEL)?;
+        let node = RBTreeNode::new(row.get(), entries, GFP_KERNEL)?;
+        self.tree.insert(node);
+        self.rows = self.rows.wrapping_add(1);
+        Ok(())
+    }
+
+    fn take(&mut self, row: DevSector, out: &mut [Entry]) -> Result<usize> {
+        let Some(node) = self.tree.remove_node(&row.get()) else {
+            return Ok(0);
+        };
+        let (_, entries) = node.to_key_value();
+        self.rows = self.rows.wrapping_sub(1);
+        out.get_mut(..entries.len())
+            .ok_or(EINVAL)?
+            .copy_from_slice(&entries);
+        Ok(entries.len())
+    }
+
+    fn remove(&mut self, row: DevSector) -> Result<bool> {
+        let was = self.tree.remove_node(&row.get()).is_some();
+        if was {
+            self.rows = self.rows.wrapping_sub(1);
+        }
+        Ok(was)
+    }
+
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+}
+
+impl Array {
+    /// Recovers the journal on `rdev` and takes it into use. With md's lock of
+    /// the array held, and no I/O under way.
+    pub(super) fn load_journal(this: &Arc<Self>, mddev: &Mddev, rdev: &Rdev) -> Result {
+        if this.geo.raid_disks() > MAX_DISKS {
+            pr_err!(
+                "{}: a journal works with at most {} members\n",
+                mddev.name(),
+                MAX_DISKS
+            );
+            return Err(EINVAL);
+        }
+        let ring = Ring::new(rdev.sectors() / BLOCK_SECTORS).ok_or(EINVAL)?;
+        if u64::from(this.geo.raid_disks()) + 1 > ring.max_unit_blocks() {
+            pr_err!(
+                "{}: {}: a journal of {} sectors is too small for this array\n",
+                mddev.name(),
+                rdev.name(),
+                rdev.sectors()
+            );
+            return Err(EINVAL);
+        }
+        let tail = this.find_tail(rdev, ring)?;
+        let report = this.scan_journal(rdev, ring, tail)?;
+        let head = report.restart();
+        write_empty(rdev, head.block, head.seq, seed(this)).inspect_err(|_| {
+            pr_err!(
+                "{}: {}: cannot write to the journal; the array is not started\n",
+                mddev.name(),
+                rdev.name()
+            );
+        })?;
+        rdev.set_journal_tail(head.block.sector());
+        mddev.want_sb_write(false);
+        if mddev.ro() == 0 {
+            mddev.update_sb_locked();
+        }
+        let next = Position {
+            block: ring.add(head.block, 1),
+            seq: head.seq.wrapping_add(1),
+        };
+        let journal = Journal::new(this, rdev, ring, head, next)?;
+        Self::start_journal(this, mddev, journal)
+    }
+
+    /// The log's tail, if there is a log.
+    fn find_tail(&self, rdev: &Rdev, ring: Ring) -> Result<Position> {
+        let block = JournalBlock::from_sector(rdev.journal_tail())
+            .filter(|b| ring.contains(*b))
+            .unwrap_or(JournalBlock::new(0));
+        let mut buf = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
+        let mut device = Device {
+            rdev,
+            page: Page::new()?,
+        };
+        device.read(block, &mut buf)?;
+        match tail_check(&buf, block, seed(self), crc32c) {
+            TailState::Valid { seq } => Ok(Position { block, seq }),
+            TailState::Unusable(why) => {
+                pr_crit!(
+                    "{}: {}: the journal has no valid block at its tail, sector {}: {}\n",
+                    self.mddev.name(),
+                    rdev.name(),
+                    block.sector(),
+                    Show(why)
+                );
+                pr_crit!(
+                    "{}: what was acknowledged and is only in the journal would be lost, so the array is not started; see \"A journal that cannot be read\" in the administrator's guide\n",
+                    self.mddev.name()
+                );
+                Err(EINVAL)
+            }
+        }
+    }
+
+    /// Replays the log; returns where the next begins.
+    fn scan_journal(&self, rdev: &Rdev, ring: Ring, tail: Position) -> Result<ScanReport> {
+        let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
+        let mut page = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
+        let mut entries = KVec::from_elem(Entry::NONE, self.members.len(), GFP_KERNEL)?;
+        let log = Log {
+            geometry: self.geo,
+            dev_sectors: self.mddev.dev_sectors(),
+            ring,
+            tail,
+            seed: seed(self),
+        };
+        let mut pending = Table {
+            tree: RBTree::new(),
+            rows: 0,
+        };
+        let report = scan(
+            &log,
+            &mut Device {
+                rdev,
+                page: Page::new()?,
+            },
+            &mut Replay {
+                array: self,
+                rdev,
+                page: Page::new()?,
+            },
+            &mut pending,
+            Scratch {
+                meta: &mut meta,
+                page: &mut page,
+                entries: &mut entries,
+            },
+            crc32c,
+        )
+        .map_err(|_| {
+            pr_crit!(
+                "{}: {}: recovery of the journal failed; the array is not started, and nothing in the journal is lost: assemble it again when the device works\n",
+                self.mddev.name(),
+                rdev.name()
+            );
+            EIO
+        })?;
+        self.judge(rdev, &report)?;
+        Ok(report)
+    }
+
+    /// Says what was found, and whether the array may start.
+    fn judge(&self, rdev: &Rdev, report: &ScanReport) -> Result {
+        pr_info!(
+            "{}: {}: journal recovery: {}\n",
+            self.mddev.name(),
+            rdev.name(),
+            Show(report)
+        );
+        if matches!(report.end_reason.kind(), EndKind::Corrupt) {
+            pr_warn!(
+                "{}: {}: the journal's last unit was written but makes no sense; what came before it was replayed\n",
+                self.mddev.name(),
+                rdev.name()
+            );
+        }
+        if report.data_only_rows > 0 {
+            pr_crit!(
+                "{}: {} rows in the journal have data but no parity: it was used in write-back mode, which this version cannot recover; the array is not started and nothing is lost: assemble it with raid456\n",
+                self.mddev.name(),
+                report.data_only_rows
+            );
+            return Err(eopnotsupp());
+        }
+        if !self.flush_members() {
+            return Err(EIO);
+        }
+        Ok(())
+    }
+
+    /// Starts the journal of an array that has one.
+    pub(super) fn start_with_journal(this: &Arc<Self>, mddev: &Mddev) -> Result {
+        let Some(rdev) = mddev
+            .rdevs()
+            .find(|r| r.flag(RdevFlag::Journal) && !r.flag(RdevFlag::Faulty))
+        else {
+            return Ok(());
+        };
+        Self::load_journal(this, mddev, rdev)
+    }
+
+    /// Takes the journal on `rdev` out of use.
+    pub(super) fn remove_journal(&self, rdev: &Rdev) -> Result {
+        let Some(journal) = self.journal().filter(|j| j.is_on(rdev)) else {
+            return Ok(());
+        };
+        if self.cache.active() != 0 {
+            return Err(EBUSY);
+        }
+        drop(journal);
+        self.set_journal_state(JournalState::Lost);
+        self.stop_journal();
+        Ok(())
+    }
+}
