@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What guest scripts share. A script sources this, runs its cases with `try`,
+# and ends with `finish`. What goes wrong is said by `fail`.
+
+set -u
+MD=/dev/md0
+SYS=/sys/block/md0/md
+ACK=/lab/ackwriter
+# What never written sectors may hold: zeroes; or with --any-initial, anything.
+INITIAL=
+# The words are devices, so splitting is meant.
+# shellcheck disable=SC2206
+DISK=(${DISKS:-})
+# What a wait may take, in seconds; emulation is slow.
+if [ "${LAB_KIND:-um}" = um ]; then PATIENCE=60; else PATIENCE=240; fi
+export DM_DISABLE_UDEV=1
+failures=0
+
+# Short enough that a job which hangs leaves a trace before its host gives up.
+for file in hung_task_timeout_secs hung_task_warnings; do
+	[ -w /proc/sys/kernel/$file ] && echo 20 > /proc/sys/kernel/$file
+done
+
+fail()
+{
+	echo "FAILED: $*"
+	echo "$*" > /tmp/why
+	exit 1
+}
+
+skip()
+{
+	echo "$*" > /tmp/why
+	exit 77
+}
+
+# try NAME FUNCTION [ARGS]: run a case in a subshell; say how it ended.
+try()
+{
+	local name=$1 rc begin=$SECONDS
+	shift
+	echo "=== $name"
+	: > /tmp/why
+	( "$@" )
+	rc=$?
+	case $rc in
+	0) echo "CASE ok $name" ;;
+	77) echo "CASE skip $name: $(cat /tmp/why)" ;;
+	*)
+		echo "CASE FAIL $name: $(head -c 300 /tmp/why | tr '\n' ' ')"
+		failures=$((failures + 1))
+		cat /proc/mdstat
+		dmesg | tail -n 25
+		;;
+	esac
+	echo "--- $((SECONDS - begin)) s"
+	[ "$rc" = 0 ] || clean_up
+}
+
+finish()
+{
+	lsmod | grep -E '^raid(5c|456) '
+	exit 0
+}
+
+run()
+{
+	echo "+ $*"
+	timeout "$PATIENCE" "$@"
+}
+
+# must COMMAND: run it; failing is failing the case.
+must()
+{
+	run "$@" > /tmp/out 2>&1
+	local rc=$?
+	cat /tmp/out
+	[ $rc = 0 ] || fail "$* ended with $rc: $(tail -n 2 /tmp/out)"
+}
+
+# ---- modules ----
+
+loaded()
+{
+	grep -q "^$1 " /proc/modules
+}
+
+# use MODULE: raid5c or raid456, the only one loaded afterwards.
+use()
+{
+	local other=raid456 n=0
+	[ "$1" = raid5c ] || other=raid5c
+	mkdir -p /run/modprobe.d
+	while loaded $other && ! rmmod $other && [ $n -lt 50 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+	if [ "$1" = raid5c ]; then
+		echo "install raid456 /bin/false" > /run/modprobe.d/raid5c.conf
+		loaded raid5c || raid5c-load || fail "raid5c does not load"
+	else
+		rm -f /run/modprobe.d/raid5c.conf
+		modprobe raid456 || fail "raid456 does not load"
+	fi
+	loaded "$1" || fail "$1 is not loaded"
+	! loaded $other || fail "$other is still loaded"
+}
+
+# Whether the module can do journals: one try, remembered.
+have_journal()
+{
+	if [ ! -e /tmp/journal ]; then
+		if timeout 60 mdadm --create $MD --run --level=5 \
+			--raid-devices=3 --size=4M --chunk=64 --assume-clean \
+			--write-journal "${DISK[3]}" \
+			"${DISK[@]:0:3}" > /tmp/journal.log 2>&1; then
+			echo 1 > /tmp/journal
+		else
+			echo 0 > /tmp/journal
+		fi
+		clean_up
+	fi
+	[ "$(cat /tmp/journal)" = 1 ]
+}
+
+# ---- arrays ----
+
+get()
+{
+	cat "$SYS/$1"
+}
+
+stop_md()
+{
+	local n=0
+	while [ -e $SYS/array_state ] && [ $n -lt 100 ]; do
+		timeout 60 mdadm --stop $MD > /tmp/stop.log 2>&1 && return 0
+		sleep 0.1
+		n=$((n + 1))
+	done
+	[ ! -e $SYS/array_state ] || fail "does not stop: $(cat /tmp/stop.log)"
+}
+
+# Leave no array and no superblock.
+clean_up()
+{
+	stop_md || true
+	dmsetup remove_all --force > /dev/null 2>&1
+	for disk in "${DISK[@]}"; do
+		mdadm --zero-superblock --quiet "$disk" 2> /dev/null
+	done
+	return 0
+}
+
+# Wait until nothing is synced any more and no rebuild is about to start.
+wait_idle()
+{
+	local n=0 action quiet=0
+	while [ $n -lt $((PATIENCE * 10)) ]; do
+		action=$(get sync_action) || fail "the array is gone"
+		if [ "$action" = idle ] || [ "$action" = frozen ]; then
+			quiet=$((quiet + 1))
+			[ $quiet -ge 3 ] && return 0
+		else
+			quiet=0
+		fi
+		sleep 0.1
+		n=$((n + 1))
+	done
+	cat /proc/mdstat
+	fail "still $action after $PATIENCE s"
+}
+
+# The same for a rebuild: until the array misses nobody.
+wait_whole()
+{
+	local n=0
+	while [ "$(get degraded)" != 0 ]; do
+		[ $n -lt $((PATIENCE * 10)) ] || {
+			cat /proc/mdstat
+			fail "degraded ($(get degraded)) after $PATIENCE s, sync_action $(get sync_action)"
+		}
+		sleep 0.1
+		n=$((n + 1))
+	done
+	wait_idle
+}
+
+# sync_now check|repair: run it; its count of mismatched sectors is MISMATCH.
+sync_now()
+{
+	wait_idle
+	echo "$1" > $SYS/sync_action || fail "$1 is refused"
+	sleep 0.1
+	wait_idle
+	MISMATCH=$(get mismatch_cnt)
+}
+
+no_mismatch()
+{
+	sync_now check
+	[ "$MISMATCH" = 0 ] || fail "mismatch_cnt is $MISMATCH${1:+ $1}"
+}
+
+# create LEVEL DISKS CHUNK_KIB LAYOUT SIZE_KIB [mdadm arguments]
+create()
+{
+	local level=$1 n=$2 chunk=$3 layout=$4 size=$5
+	shift 5
+	local opts=(--run --level="$level" --raid-devices="$n"
+		--chunk="$chunk" --size="$size")
+	[ "$layout" = - ] || opts+=(--layout="$layout")
+	must mdadm --create $MD "${opts[@]}" "$@" "${DISK[@]:0:$n}"
+	[ -b $MD ] || fail "there is no $MD"
+}
+
+members()
+{
+	local n=$1
+	echo "${DISK[@]:0:$n}"
+}
+
+# ---- the writer ----
+
+# put [options]: write under the log; LOG is the device for it.
+put()
+{
+	must $ACK write $INITIAL --dev $MD --log "$LOG" "$@"
+}
+
+# verify WHEN: every acknowledged write must be there.
+verify()
+{
+	$ACK check $INITIAL --dev $MD --log "$LOG" > /tmp/verify 2>&1
+	local rc=$?
+	cat /tmp/verify
+	[ $rc = 0 ] || fail "$1: $(grep -v acknowledged.writes /tmp/verify | head -n 1)"
+}
+
+# Forget what the members' device caches hold: what a tool wrote to a member
+# beside md must be seen.
+drop_caches()
+{
+	sync
+	echo 3 > /proc/sys/vm/drop_caches
+}

@@ -1,0 +1,131 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What mdadm and /proc/mdstat say, under raid456 and under raid5c, must be
+# the same text but for times, names of arrays and unique numbers.
+
+. /lab/guest/lib.sh
+OUT=/lab/text
+
+normal()
+{
+	sed -E -e 's/[0-9a-f]{8}(:[0-9a-f]{8}){3}/UUID/g' \
+		-e '/(Creation|Update) Time/s/:.*/: TIME/' \
+		-e '/Checksum/s/:.*/: SUM/' \
+		-e '/Events/s/:.*/: N/' \
+		-e 's/(MD_UPDATE_TIME|MD_EVENTS)=.*/\1=N/' \
+		-e 's/[0-9]+K\/sec/SPEED/; s/finish=[^ ]+/finish=/'
+}
+
+# Once an array that was written is called clean again.
+settled()
+{
+	local n=0
+	while [ "$(get array_state)" = active ] && [ $n -lt 100 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+}
+
+shot()
+{
+	settled
+	{
+		cat /proc/mdstat
+		mdadm --detail $MD
+		mdadm --detail --export $MD
+		mdadm --examine $(members "$2")
+		mdadm --examine --export "${DISK[0]}"
+		for name in level layout chunk_size raid_disks degraded \
+			array_state sync_action mismatch_cnt component_size \
+			array_size consistency_policy journal_mode \
+			stripe_cache_size resync_start metadata_version; do
+			echo "$name: $(cat $SYS/$name 2>&1)"
+		done
+		grep . $SYS/dev-*/{state,slot,offset,size,errors} |
+			sed 's/^.*md0.md.//'
+	} 2>&1 | normal > "$OUT/$1"
+}
+
+story()
+{
+	local module=$1 level=$2 n=$3 layout=$4 dir=$1/$2-$3-$4
+	mkdir -p "$OUT/$dir"
+	use "$module"
+	clean_up
+	create "$level" "$n" 64 "$layout" 8192 --assume-clean --name=text \
+		--homehost=lab
+	shot "$dir/clean" "$n"
+	must dd if=/dev/zero of=$MD bs=64k count=8 oflag=direct
+	must mdadm --wait-clean $MD
+	shot "$dir/written" "$n"
+	must mdadm $MD --fail "${DISK[1]}"
+	sleep 0.3
+	shot "$dir/failed" "$n"
+	must mdadm $MD --remove "${DISK[1]}"
+	must mdadm --zero-superblock "${DISK[1]}"
+	shot "$dir/removed" "$n"
+	must mdadm $MD --add "${DISK[1]}"
+	wait_whole
+	must mdadm --wait-clean $MD
+	shot "$dir/rebuilt" "$n"
+	must mdadm $MD --add "${DISK[$n]}"
+	shot "$dir/spare" "$n"
+	must mdadm --readonly $MD
+	shot "$dir/readonly" "$n"
+	clean_up
+}
+
+same()
+{
+	local dir=$1-$2-$3 name
+	story raid456 "$@"
+	story raid5c "$@"
+	for name in clean written failed removed rebuilt spare readonly; do
+		diff -u "$OUT/raid456/$dir/$name" "$OUT/raid5c/$dir/$name" ||
+			fail "$name: the text differs from raid456's"
+	done
+}
+
+journal_story()
+{
+	local module=$1 dir=$1/journal
+	mkdir -p "$OUT/$dir"
+	use "$module"
+	clean_up
+	create 5 3 64 - 8192 --assume-clean --name=text --homehost=lab \
+		--write-journal "${DISK[3]}"
+	shot "$dir/clean" 4
+	must dd if=/dev/zero of=$MD bs=64k count=8 oflag=direct
+	sleep 0.5
+	shot "$dir/written" 4
+	stop_md
+	must mdadm --assemble $MD $(members 4)
+	shot "$dir/assembled" 4
+	must mdadm $MD --fail "${DISK[3]}"
+	sleep 0.3
+	shot "$dir/lost" 4
+	clean_up
+}
+
+same_journal()
+{
+	local name
+	use raid5c
+	have_journal || skip "this raid5c has no journal yet"
+	journal_story raid456
+	journal_story raid5c
+	for name in clean written assembled lost; do
+		diff -u "$OUT/raid456/journal/$name" \
+			"$OUT/raid5c/journal/$name" ||
+			fail "$name: the text differs from raid456's"
+	done
+}
+
+clean_up
+try "raid5 of 3" same 5 3 -
+try "raid5 of 2, left-asymmetric" same 5 2 left-asymmetric
+try "raid4 of 4" same 4 4 -
+try "raid5 with journal" same_journal
+use raid5c
+finish
