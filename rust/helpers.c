@@ -77,7 +77,7 @@ struct workqueue_struct *raid5c_alloc_workqueue(const char *name,
 
 unsigned int raid5c_wq_percpu(void)
 {
-	return WQ_PERCPU | WQ_HIGHPRI;
+	return WQ_PERCPU;
 }
 
 unsigned int raid5c_wq_unbound(void)
@@ -393,6 +393,12 @@ size_t raid5c_scribble_size(int disks)
 }
 
 /* more of bios */
+
+/* The bio was made with room for all its pages. */
+void raid5c_bio_add_page(struct bio *bio, struct page *page)
+{
+	WARN_ON_ONCE(bio_add_page(bio, page, PAGE_SIZE, 0) != PAGE_SIZE);
+}
 
 void raid5c_bio_fail(struct bio *bio)
 {

@@ -6,12 +6,13 @@
 //! and `block` (safe wrappers), `lib` (small wrappers), `sys` (bindings); beside
 //! them the pure core, `raid` and `journal`.
 
+#![allow(special_module_name)] // `lib` is a layer here, not a crate's root
+
 use kernel::prelude::*;
 
 mod block;
 mod engine;
 mod journal;
-#[expect(special_module_name, reason = "a layer's name, not a crate's root")]
 mod lib;
 mod md;
 mod raid;

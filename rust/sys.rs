@@ -6,6 +6,8 @@
 //! have are taken from there, so that its wrappers accept them.
 #![allow(
     clippy::all,
+    clippy::ptr_as_ptr,
+    clippy::ref_as_ptr,
     clippy::undocumented_unsafe_blocks,
     dead_code,
     improper_ctypes,
@@ -13,8 +15,8 @@
     non_camel_case_types,
     non_snake_case,
     non_upper_case_globals,
-    unreachable_pub,
     unsafe_op_in_unsafe_fn,
+    unreachable_pub,
     unused_imports
 )]
 

@@ -11,8 +11,7 @@ use kernel::bindings;
 ///
 /// # Invariants
 ///
-/// A live bio, of which this value owns one of the remaining counts: `end` or
-/// `end_error` gives it up, exactly once.
+/// A live bio, of which this value owns one of the remaining counts.
 pub(crate) struct Bio(NonNull<bindings::bio>);
 
 // SAFETY: A bio may be completed by any task.
@@ -80,22 +79,12 @@ impl Bio {
         self.opf() & sys::RAID5C_REQ_FUA != 0
     }
 
-    /// Whether somebody waits for it.
-    pub(crate) fn is_sync(&self) -> bool {
-        self.opf() & sys::RAID5C_REQ_SYNC != 0
-    }
-
-    /// Whether the submitter would rather have EAGAIN than wait.
-    pub(crate) fn is_nowait(&self) -> bool {
-        self.opf() & sys::RAID5C_REQ_NOWAIT != 0
-    }
-
     /// Has md flush all members for this request. Returns the request if it
     /// has data that is still to be written.
     pub(crate) fn flush_members(self, mddev: &Mddev) -> Option<Self> {
         // SAFETY: Both live; true means that md took the bio.
         if unsafe { sys::md_flush_request(mddev.as_ptr(), self.as_ptr()) } {
-            core::mem::forget(self);
+            self.into_raw();
             None
         } else {
             Some(self)
@@ -105,8 +94,7 @@ impl Bio {
     /// Counts the request in md's statistics and bitmap. What comes back stands
     /// for it from now on.
     pub(crate) fn account(self, mddev: &Mddev) -> Self {
-        let mut ptr = self.as_ptr();
-        core::mem::forget(self);
+        let mut ptr = self.into_raw();
         // SAFETY: Both live; the C function replaces the pointer by a clone
         // whose completion completes the original.
         unsafe {
@@ -118,8 +106,7 @@ impl Bio {
     /// Splits the first `sectors` off; the rest is submitted again behind what
     /// this task has submitted. `None` if that failed, and the request with it.
     pub(crate) fn split_front(self, sectors: u32, set: &BioSet) -> Option<Self> {
-        let ptr = self.as_ptr();
-        core::mem::forget(self);
+        let ptr = self.into_raw();
         // SAFETY: A live bio of ours, longer than `sectors`; the C function
         // takes it and gives back the front part.
         let front = unsafe { bindings::bio_submit_split_bioset(ptr, sectors, set.as_ptr()) };
@@ -136,12 +123,28 @@ impl Bio {
 
     /// The request succeeded, as far as this owner is concerned.
     pub(crate) fn end(self) {
+        let ptr = self.into_raw();
         // SAFETY: By the invariant the count is ours.
-        unsafe { bindings::bio_endio(self.as_ptr()) }
+        unsafe { bindings::bio_endio(ptr) }
     }
 
     /// The request failed.
     pub(crate) fn end_error(self) {
+        drop(self);
+    }
+
+    /// Hands the count to C.
+    fn into_raw(self) -> *mut bindings::bio {
+        let ptr = self.as_ptr();
+        core::mem::forget(self);
+        ptr
+    }
+}
+
+impl Drop for Bio {
+    /// A request that nobody ended has failed: its submitter must not wait for
+    /// ever.
+    fn drop(&mut self) {
         // SAFETY: By the invariant the count is ours.
         unsafe {
             sys::raid5c_bio_fail(self.as_ptr());
@@ -238,9 +241,7 @@ impl Cursor<'_> {
     /// Moves on without copying.
     pub(crate) fn skip(&mut self, bytes: u32) {
         // SAFETY: A live bio and an iterator of it.
-        unsafe {
-            sys::raid5c_bio_advance_iter(self.piece.bio.as_ptr(), &mut self.iter, bytes)
-        }
+        unsafe { sys::raid5c_bio_advance_iter(self.piece.bio.as_ptr(), &mut self.iter, bytes) }
     }
 
     /// Copies `len` bytes of the request into the page at `offset`.

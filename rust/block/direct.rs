@@ -6,11 +6,7 @@ use super::{
     bio::{Bio, Piece},
     bioset::BioSet,
 };
-use crate::{
-    lib::workqueue::OwnQueue,
-    md::rdev::RdevRef,
-    sys,
-};
+use crate::{lib::workqueue::OwnQueue, md::rdev::RdevRef, sys};
 use core::{mem::size_of, ptr::NonNull};
 use kernel::{bindings, sync::Arc};
 
@@ -113,7 +109,9 @@ unsafe extern "C" fn failed<O: DirectOwner>(work: *mut bindings::work_struct) {
     unsafe {
         let tag = work.cast::<u8>().sub(offset);
         let bio = tag.add(front_pad::<O>()).cast::<bindings::bio>();
-        finish::<O>(bio, |owner, rdev, piece| O::direct_failed(owner, rdev, piece));
+        finish::<O>(bio, |owner, rdev, piece| {
+            O::direct_failed(owner, rdev, piece)
+        });
     }
 }
 
@@ -122,10 +120,7 @@ unsafe extern "C" fn failed<O: DirectOwner>(work: *mut bindings::work_struct) {
 /// # Safety
 ///
 /// `bio` must be one of [`submit_read`] that has ended; once.
-unsafe fn finish<O: DirectOwner>(
-    bio: *mut bindings::bio,
-    f: impl FnOnce(Arc<O>, RdevRef, Piece),
-) {
+unsafe fn finish<O: DirectOwner>(bio: *mut bindings::bio, f: impl FnOnce(Arc<O>, RdevRef, Piece)) {
     // SAFETY: By the contract; every part was leaked by `submit_read`.
     unsafe {
         let tag = tag_of::<O>(bio);

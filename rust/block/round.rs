@@ -154,7 +154,7 @@ impl<O: RoundOwner> Builder<O> {
         for page in pages {
             // SAFETY: A live bio with room for as many pages; the reference is
             // put with the bio.
-            unsafe { bindings::bio_add_page(bio, page.leak_ref(), 4096, 0) };
+            unsafe { sys::raid5c_bio_add_page(bio, page.leak_ref()) };
         }
         // SAFETY: The bio is ours, and its pool leaves room for the tag.
         unsafe {

@@ -2,13 +2,7 @@
 
 //! One array: what all its stripes share.
 
-use super::{
-    cache::Cache,
-    handle,
-    journal::Journal,
-    members::Members,
-    stripe::Stripe,
-};
+use super::{cache::Cache, handle, journal::Journal, members::Members, stripe::Stripe};
 use crate::{
     block::{bioset::BioSet, direct, round},
     journal::unit::UnitRef,
@@ -29,6 +23,7 @@ use crate::{
         units::DevSector,
     },
 };
+use core::num::NonZeroU64;
 use kernel::{
     new_spinlock,
     prelude::*,
@@ -51,6 +46,10 @@ const BUSY_ROWS: usize = 1024;
 /// The reclaim thread looks this often even if nobody wakes it.
 const RECLAIM_PERIOD_MS: u32 = 5000;
 
+fn nonzero(n: u64) -> Result<NonZeroU64> {
+    NonZeroU64::new(n).ok_or(EINVAL)
+}
+
 /// Gives the machine a moment to free memory.
 pub(crate) fn wait_for_memory() {
     fsleep(Delta::from_millis(10));
@@ -61,6 +60,12 @@ pub(crate) fn wait_for_memory() {
 pub(crate) struct Array {
     pub(crate) mddev: MddevRef,
     pub(crate) geo: Geometry,
+    /// Sectors of a strip.
+    pub(crate) strip: NonZeroU64,
+    /// Sectors of a chunk.
+    pub(crate) chunk: NonZeroU64,
+    /// Sectors of a row of data chunks.
+    pub(crate) row: NonZeroU64,
     pub(crate) members: Members,
     #[pin]
     pub(crate) member_bios: BioSet,
@@ -99,21 +104,22 @@ impl Array {
     pub(crate) fn new(mddev: &Mddev, geo: Geometry) -> Result<Arc<Self>> {
         let disks = usize::try_from(geo.raid_disks())?;
         let members = Members::new(disks)?;
-        let rows_per_stripe = usize::try_from(geo.rows_per_stripe())?;
-        let objects = core::cmp::max(BUSY_ROWS, BUSY_ROWS / rows_per_stripe);
         let pages = BUSY_ROWS.checked_mul(disks).ok_or(EINVAL)?;
-        let queue = OwnQueue::new(c"raid5c", Placement::PerCpu)?;
+        let queue = OwnQueue::new(c"raid5c", Placement::Unbound)?;
         let mddev = mddev.to_ref();
         Arc::pin_init(
             try_pin_init!(Self {
                 mddev,
                 geo,
+                strip: nonzero(u64::from(geo.strip_sectors()))?,
+                chunk: nonzero(u64::from(geo.chunk_sectors()))?,
+                row: nonzero(geo.row_sectors())?,
                 members,
                 member_bios <- BioSet::new(POOL, round::FRONT_PAD),
                 direct_bios <- BioSet::new(POOL, direct::front_pad::<Array>()),
                 split_bios <- BioSet::new(POOL, 0),
                 queue,
-                cache <- Cache::new(objects, pages),
+                cache <- Cache::new(BUSY_ROWS, pages),
                 cache_rows: Atomic::new(DEFAULT_ROWS),
                 journal_state: Atomic::new(0),
                 journal <- new_spinlock!(None, "raid5c::journal"),
@@ -282,10 +288,7 @@ impl Array {
         // What finds no room again gets the new number, and is left alone.
         let feeding = self.feedings.fetch_add(1, Full).wrapping_add(1);
         let mut from = 0;
-        while let Some((stripe, at)) = self
-            .cache
-            .find_from(from, |s| s.take_starved(feeding))
-        {
+        while let Some((stripe, at)) = self.cache.find_from(from, |s| s.take_starved(feeding)) {
             from = at;
             Stripe::handle(&stripe);
         }
@@ -397,7 +400,8 @@ impl Worker for Array {
     fn run(&self) {
         loop {
             self.reclaim_round();
-            if self.reclaim_wanted.fetch_add(0, Full) == 0 || self.stopping.fetch_add(0, Full) != 0 {
+            if self.reclaim_wanted.fetch_add(0, Full) == 0 || self.stopping.fetch_add(0, Full) != 0
+            {
                 return;
             }
         }

@@ -39,11 +39,6 @@ impl Budget {
         self.pages.fetch_sub(n, Relaxed);
     }
 
-    /// Pages in use.
-    pub(crate) fn used(&self) -> usize {
-        self.pages.load(Relaxed)
-    }
-
     fn is_over(&self) -> bool {
         self.pages.load(Relaxed) >= self.limit.load(Relaxed)
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     block::round::{Builder, Done, Label, Op, RoundOwner},
     journal::unit::UnitRef,
-    lib::{noio::NoIo, page::Page, workqueue::OwnQueue, xor::Scratch},
+    lib::{clock::warn_limited, noio::NoIo, page::Page, workqueue::OwnQueue, xor::Scratch},
     raid::{
         mask::RowMask,
         stripe::{clear, plan, Access, Actions, Event, StripActs},
@@ -194,6 +194,9 @@ impl Stripe {
             self.event(Event::OpsDone { bad });
         }
         self.report_sync(&acts);
+        if acts.corrected {
+            self.report_corrected(work);
+        }
         self.end_parts(work);
     }
 
@@ -245,6 +248,26 @@ impl Stripe {
         match self.array().journal() {
             Some(journal) => journal.append(self, work, rows),
             None => self.event(Event::JournalDone { rows, ok: false }),
+        }
+    }
+
+    /// Counts read errors that were put right.
+    fn report_corrected(&self, work: &Handler) {
+        for (slot, task) in work.tasks.iter().enumerate() {
+            let rows = task.acts.corrected.count();
+            if rows == 0 {
+                continue;
+            }
+            if let Some(rdev) = self.array().members.get(slot) {
+                rdev.add_corrected(rows.saturating_mul(8));
+                warn_limited!(
+                    "{}: {}: read errors in {} rows of the stripe at member sector {} corrected by rewriting\n",
+                    self.array().mddev.name(),
+                    rdev.name(),
+                    rows,
+                    self.sector()
+                );
+            }
         }
     }
 
@@ -348,12 +371,8 @@ impl Stripe {
         for ended in done {
             let rows = RowMask(ended.label.rows);
             if !ended.ok {
-                self.array().member_io_failed(
-                    &ended.rdev,
-                    self.sector(),
-                    rows,
-                    ended.label.write,
-                );
+                self.array()
+                    .member_io_failed(&ended.rdev, self.sector(), rows, ended.label.write);
             }
             drop(ended.rdev);
             self.event(end_event(

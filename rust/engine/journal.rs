@@ -164,14 +164,14 @@ impl Journal {
         self.state.lock().log.wants_reclaim()
     }
 
-    /// Whether nothing is on its way.
-    pub(super) fn is_idle(&self) -> bool {
-        self.state.lock().log.is_idle()
-    }
-
     /// Appends the write of `rows` of a stripe. Rows for which there is no room
     /// are left in `work.journal_wait`.
-    pub(super) fn append(self: &Arc<Self>, stripe: &Arc<Stripe>, work: &mut Handler, rows: RowMask) {
+    pub(super) fn append(
+        self: &Arc<Self>,
+        stripe: &Arc<Stripe>,
+        work: &mut Handler,
+        rows: RowMask,
+    ) {
         for row in rows.iter() {
             match self.append_row(stripe, work, row) {
                 Ok(unit) => work.note_unit(row, unit),
@@ -276,13 +276,7 @@ impl Journal {
     }
 
     /// Puts a row's entries and pages into the open unit: data, then parity.
-    fn enter_row(
-        &self,
-        open: &mut Open,
-        stripe: &Arc<Stripe>,
-        work: &Handler,
-        row: u32,
-    ) -> Result {
+    fn enter_row(&self, open: &mut Open, stripe: &Arc<Stripe>, work: &Handler, row: u32) -> Result {
         let dev = DevSector::new(stripe.sector().wrapping_add(u64::from(row).wrapping_mul(8)));
         let mut meta = MetaBuilder::resume(&mut open.meta, open.used);
         for (slot, task) in work.tasks.iter().enumerate() {
@@ -365,18 +359,8 @@ impl Journal {
     }
 
     /// Issues a unit's write: one bio, or two where the ring wraps.
-    fn write_unit(
-        &self,
-        io: &Arc<UnitIo>,
-        meta: &Page,
-        pages: &[Page],
-    ) -> Result {
-        let extent = self
-            .state
-            .lock()
-            .log
-            .unit_extent(io.unit)
-            .ok_or(EINVAL)?;
+    fn write_unit(&self, io: &Arc<UnitIo>, meta: &Page, pages: &[Page]) -> Result {
+        let extent = self.state.lock().log.unit_extent(io.unit).ok_or(EINVAL)?;
         let extents = self.ring.extents(extent.start, u64::from(extent.blocks));
         let all = UnitPages { meta, pages };
         let mut round = builder(io);
@@ -473,10 +457,7 @@ impl Journal {
                 let Some((unit, outcome)) = state.log.next_stable() else {
                     return;
                 };
-                let io = state
-                    .submitted
-                    .get_mut(unit.index())
-                    .and_then(Option::take);
+                let io = state.submitted.get_mut(unit.index()).and_then(Option::take);
                 (io, outcome)
             };
             let Some(io) = io else {

@@ -67,9 +67,8 @@ impl Members {
         self.slots
             .iter()
             .filter(|s| {
-                s.peek().is_none_or(|r| {
-                    r.flag(RdevFlag::Faulty) || !r.flag(RdevFlag::InSync)
-                })
+                s.peek()
+                    .is_none_or(|r| r.flag(RdevFlag::Faulty) || !r.flag(RdevFlag::InSync))
             })
             .count()
     }

@@ -99,8 +99,7 @@ impl Array {
             );
             return Err(EIO);
         }
-        let chunk = u64::from(self.geo.chunk_sectors());
-        mddev.set_dev_sectors(mddev.dev_sectors() / chunk * chunk);
+        mddev.set_dev_sectors(self.whole_chunks(mddev.dev_sectors()));
         if degraded > 0 && mddev.resync_offset() != MAX_SECTOR {
             if mddev.ok_start_degraded() != 0 {
                 pr_crit!(
@@ -116,6 +115,11 @@ impl Array {
             }
         }
         Ok(())
+    }
+
+    /// Rounds a member's size down to whole chunks.
+    fn whole_chunks(&self, sectors: u64) -> u64 {
+        sectors.saturating_sub(sectors % self.chunk)
     }
 
     fn add_member(&self, mddev: &Mddev, rdev: &Rdev) -> Result {
@@ -223,7 +227,7 @@ impl Personality for Array {
             "{}: raid level {} active with {} out of {} devices, algorithm {}\n",
             mddev.name(),
             mddev.level(),
-            mddev.raid_disks() - mddev.degraded(),
+            mddev.raid_disks().saturating_sub(mddev.degraded()),
             mddev.raid_disks(),
             mddev.new_layout()
         );
@@ -317,13 +321,13 @@ impl Personality for Array {
     }
 
     fn spare_active(&self, _mddev: &Mddev) -> i32 {
-        let mut count = 0;
+        let mut count = 0i32;
         for rdev in self.members.iter() {
             if rdev.recovery_offset() == MAX_SECTOR
                 && !rdev.flag(RdevFlag::Faulty)
                 && !rdev.test_and_set_flag(RdevFlag::InSync)
             {
-                count += 1;
+                count = count.saturating_add(1);
                 rdev.notify_state();
             }
         }
@@ -336,8 +340,7 @@ impl Personality for Array {
     }
 
     fn resize(&self, mddev: &Mddev, sectors: u64) -> Result {
-        let chunk = u64::from(self.geo.chunk_sectors());
-        let sectors = sectors / chunk * chunk;
+        let sectors = self.whole_chunks(sectors);
         let size = self.geo.array_sectors(sectors);
         if mddev.external_size() != 0 && mddev.array_sectors() > size {
             return Err(EINVAL);
@@ -366,11 +369,9 @@ impl Personality for Array {
         };
         let chunk = u64::try_from(mddev.chunk_sectors()).unwrap_or(0);
         let parity = if mddev.level() == 6 { 2 } else { 1 };
-        let data = u64::try_from(disks - parity).unwrap_or(0);
-        if chunk == 0 {
-            return 0;
-        }
-        (sectors / chunk * chunk).saturating_mul(data)
+        let data = u64::try_from(disks.saturating_sub(parity)).unwrap_or(0);
+        let rest = sectors.checked_rem(chunk).unwrap_or(sectors);
+        sectors.saturating_sub(rest).saturating_mul(data)
     }
 
     fn check_reshape(&self, mddev: &Mddev) -> Result {

@@ -47,7 +47,8 @@ impl Source for Device<'_> {
     type Error = Error;
 
     fn read(&mut self, block: JournalBlock, buf: &mut [u8; BLOCK_SIZE]) -> Result {
-        self.rdev.page_io(block.sector(), &self.page, false, false)?;
+        self.rdev
+            .page_io(block.sector(), &self.page, false, false)?;
         self.page.read(buf);
         Ok(())
     }

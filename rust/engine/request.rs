@@ -18,6 +18,7 @@ use crate::{
     },
     raid::stripe::Access,
 };
+use core::num::NonZeroU64;
 use kernel::sync::{atomic::Full, Arc};
 
 /// Stripes that one write request may touch; a longer one is split.
@@ -64,9 +65,9 @@ impl Array {
 
     /// Splits what crosses a row of chunks. The queue limits have the block
     /// layer do that; this is for requests that come another way.
-    fn fit(&self, bio: Bio, within: u64) -> Option<Bio> {
+    fn fit(&self, bio: Bio, within: NonZeroU64) -> Option<Bio> {
         let offset = bio.sector().get() % within;
-        let room = within.saturating_sub(offset);
+        let room = within.get().saturating_sub(offset);
         if u64::from(bio.sectors()) <= room {
             return Some(bio);
         }
@@ -74,12 +75,12 @@ impl Array {
     }
 
     fn write(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
-        let Some(bio) = this.fit(bio, this.geo.row_sectors()) else {
+        let Some(bio) = this.fit(bio, this.row) else {
             return;
         };
-        let per_chunk = u64::from(this.geo.chunk_sectors() / this.geo.strip_sectors());
+        let per_chunk = this.chunk.get() / this.strip;
         let bio = if per_chunk > MAX_STRIPES {
-            match this.fit(bio, u64::from(this.geo.strip_sectors())) {
+            match this.fit(bio, this.strip) {
                 Some(bio) => bio,
                 None => return,
             }
@@ -92,7 +93,7 @@ impl Array {
         this.cache.wait_room();
         let bio = bio.account(mddev);
         let start = bio.sector().get();
-        let row = start / this.geo.row_sectors();
+        let row = start / this.row;
         let first = row.wrapping_mul(per_chunk);
         for i in 0..per_chunk {
             Self::write_stripe(this, &bio, first.wrapping_add(i));
@@ -159,12 +160,11 @@ impl Array {
     fn read(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
         this.enter();
         let bio = bio.account(mddev);
-        let chunk = this.geo.chunk_sectors();
         let mut offset = 0;
         while offset < bio.sectors() {
             let sector = bio.sector().get().wrapping_add(u64::from(offset));
-            // Lossless: less than a chunk.
-            let room = chunk.wrapping_sub((sector % u64::from(chunk)) as u32);
+            // Lossless and positive: at most a chunk.
+            let room = (this.chunk.get() - sector % this.chunk) as u32;
             let n = core::cmp::min(room, bio.sectors().wrapping_sub(offset));
             Self::read_chunk(this, Piece::new(&bio, offset, n));
             offset = offset.wrapping_add(n);
@@ -204,7 +204,7 @@ impl Array {
         if !force {
             this.cache.wait_room();
         }
-        let strip = u64::from(this.geo.strip_sectors());
+        let strip = this.strip;
         let (dev, slot) = this.geo.map(piece.sector());
         let mut offset = 0u32;
         while offset < piece.sectors() {
@@ -295,10 +295,7 @@ impl Iterator for Spans<'_> {
             // The strip's sectors are neighbours in the array as well.
             let strip = geo.unmap(self.array.stripe_sector(self.index), slot)?.get();
             let from = core::cmp::max(strip, self.start);
-            let to = core::cmp::min(
-                strip.wrapping_add(u64::from(geo.strip_sectors())),
-                self.end,
-            );
+            let to = core::cmp::min(strip.wrapping_add(u64::from(geo.strip_sectors())), self.end);
             if from < to {
                 // Lossless: within a request and within a strip.
                 return Some(Span {
@@ -312,4 +309,3 @@ impl Iterator for Spans<'_> {
         None
     }
 }
-

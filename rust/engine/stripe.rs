@@ -142,7 +142,11 @@ const INCOMING: usize = 16;
 
 impl Stripe {
     /// Makes stripe `index` of `array`, for the chain of `shard`.
-    pub(crate) fn new(array: &Arc<Array>, index: u64, shard: &SpinLock<Shard>) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        array: &Arc<Array>,
+        index: u64,
+        shard: &SpinLock<Shard>,
+    ) -> Result<Arc<Self>> {
         let rows = array.geo.rows_per_stripe();
         let members = array.members.len();
         let place = array.geo.placement(array.stripe_sector(index));
@@ -258,9 +262,16 @@ impl Stripe {
             if inner.dead {
                 return Ok(false);
             }
-            let have = inner.incoming.capacity().saturating_sub(inner.incoming.len());
+            let have = inner
+                .incoming
+                .capacity()
+                .saturating_sub(inner.incoming.len());
             if have < room {
-                let want = inner.incoming.capacity().saturating_mul(2).saturating_add(room);
+                let want = inner
+                    .incoming
+                    .capacity()
+                    .saturating_mul(2)
+                    .saturating_add(room);
                 drop(inner);
                 self.grow_incoming(want)?;
                 continue;
@@ -308,12 +319,6 @@ impl Stripe {
             &policy,
             &mut inner.acts,
         );
-    }
-
-    /// Has the stripe handled by the array's queue.
-    pub(crate) fn defer(self: &Arc<Self>) {
-        // Already queued is as good.
-        let _ = self.array.queue.queue().enqueue(self.clone());
     }
 
     /// Counts the stripe as idle if it is. True if it was active before.

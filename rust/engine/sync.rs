@@ -32,8 +32,11 @@ impl Array {
             // There is nothing to compare or to make right.
             return (mddev.dev_sectors().saturating_sub(sector), true);
         }
-        let strip = u64::from(this.geo.strip_sectors());
-        let mut n = core::cmp::min(strip.wrapping_sub(sector % strip), max.wrapping_sub(sector));
+        let strip = this.strip;
+        let mut n = core::cmp::min(
+            strip.get().wrapping_sub(sector % strip),
+            max.wrapping_sub(sector),
+        );
         if mddev.bitmap_enabled() {
             let requested = mddev.recovery(Recovery::Requested);
             let full = this.fullsync.fetch_add(0, Full) != 0;
@@ -64,7 +67,7 @@ impl Array {
     }
 
     fn sync_rows(self: &Arc<Self>, sector: u64, n: u64) {
-        let strip = u64::from(self.geo.strip_sectors());
+        let strip = self.strip;
         let first = u32::try_from(sector % strip / 8).unwrap_or(0);
         let rows = RowMask::range(first, u32::try_from(n / 8).unwrap_or(u32::MAX));
         let mut old = RowMask::EMPTY;

@@ -69,13 +69,19 @@ fn set_mode(array: &Array, mode: &str) -> Result {
     }
 }
 
-static CACHE_SIZE_ENTRY: Entry =
-    Entry(Attribute::<Attrs, CACHE_SIZE>::entry(c"stripe_cache_size", true));
-static CACHE_ACTIVE_ENTRY: Entry =
-    Entry(Attribute::<Attrs, CACHE_ACTIVE>::entry(c"stripe_cache_active", false));
+static CACHE_SIZE_ENTRY: Entry = Entry(Attribute::<Attrs, CACHE_SIZE>::entry(
+    c"stripe_cache_size",
+    true,
+));
+static CACHE_ACTIVE_ENTRY: Entry = Entry(Attribute::<Attrs, CACHE_ACTIVE>::entry(
+    c"stripe_cache_active",
+    false,
+));
 
-static JOURNAL_MODE_ENTRY: Entry =
-    Entry(Attribute::<Attrs, JOURNAL_MODE>::entry(c"journal_mode", true));
+static JOURNAL_MODE_ENTRY: Entry = Entry(Attribute::<Attrs, JOURNAL_MODE>::entry(
+    c"journal_mode",
+    true,
+));
 
 static LIST: List<4> = List([
     CACHE_SIZE_ENTRY.attr(),

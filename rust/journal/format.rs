@@ -67,6 +67,7 @@ const AT_SEQ: usize = 16;
 const AT_POSITION: usize = 24;
 
 /// Bytes of a flush payload entry that names `rows` rows; `None` on overflow.
+#[allow(dead_code)] // for write-back
 pub(crate) fn flush_entry(rows: usize) -> Option<usize> {
     rows.checked_mul(8)?.checked_add(ENTRY_HEADER)
 }
@@ -169,6 +170,7 @@ impl<'a> MetaBuilder<'a> {
     }
 
     /// Adds one flush payload that names rows whose earlier entries are now on the members.
+    #[allow(dead_code)] // for write-back
     pub(crate) fn flush(
         &mut self,
         rows: impl ExactSizeIterator<Item = DevSector>,

@@ -182,6 +182,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
     ///
     /// The rows are on the members, flushed, and must have no newer entries in the log: recovery
     /// would drop those. So this comes before anything new is placed for one of the rows.
+    #[allow(dead_code)] // for write-back
     pub(crate) fn place_flush(&mut self, rows: usize) -> Result<Placed, PlaceError> {
         let bytes = flush_entry(rows).ok_or(PlaceError::TooLarge)?;
         self.reserve(bytes, 0, 0)
@@ -320,6 +321,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
     }
 
     /// Returns how many rows of the unit are not done; `None` if the unit is not in flight.
+    #[allow(dead_code)] // for write-back
     pub(crate) fn rows_pending(&self, unit: UnitRef) -> Option<u32> {
         self.lookup(unit).map(|descriptor| descriptor.rows)
     }
@@ -373,11 +375,13 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
     }
 
     /// Returns the tail, as the superblock must have it.
+    #[allow(dead_code)] // for write-back
     pub(crate) fn tail(&self) -> Position {
         self.tail
     }
 
     /// Returns where the next unit goes.
+    #[allow(dead_code)] // for write-back
     pub(crate) fn head(&self) -> Position {
         Position {
             block: self.head,

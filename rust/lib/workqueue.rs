@@ -11,6 +11,7 @@ use kernel::{bindings, prelude::*, workqueue::Queue};
 #[derive(Clone, Copy)]
 pub(crate) enum Placement {
     /// On the CPU that queued it.
+    #[allow(dead_code)] // the other one measured better
     PerCpu,
     /// Anywhere.
     Unbound,

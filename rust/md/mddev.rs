@@ -176,11 +176,6 @@ impl Mddev {
         self.flag_bits().set(bit as u32);
     }
 
-    /// Clears a flag of the array.
-    pub(crate) fn clear_flag(&self, bit: Flag) {
-        self.flag_bits().clear(bit as u32);
-    }
-
     fn sb_bits(&self) -> Bits<'_> {
         // SAFETY: A live mddev; only the address is taken.
         self.bits(unsafe { &raw mut (*self.as_ptr()).sb_flags })
@@ -301,17 +296,6 @@ impl Mddev {
         unsafe { sys::md_error(self.as_ptr(), rdev.as_ptr()) }
     }
 
-    /// Wakes the array's thread.
-    pub(crate) fn wake_thread(&self) {
-        // SAFETY: A live mddev; the C function takes the RCU-protected pointer
-        // and copes with null, under the read lock that we hold around it.
-        unsafe {
-            bindings::rcu_read_lock();
-            sys::__md_wakeup_thread((*self.as_ptr()).thread);
-            bindings::rcu_read_unlock();
-        }
-    }
-
     /// What md wants done in its thread: superblocks, sync threads, spares.
     pub(crate) fn check_recovery(&self) {
         // SAFETY: A live mddev, called from its thread.
@@ -370,9 +354,8 @@ impl Mddev {
     pub(crate) fn bitmap_start_sync(&self, sector: u64, degraded: bool) -> (bool, u64) {
         let mut blocks = 0;
         // SAFETY: A live mddev.
-        let needed = unsafe {
-            sys::raid5c_bitmap_start_sync(self.as_ptr(), sector, &mut blocks, degraded)
-        };
+        let needed =
+            unsafe { sys::raid5c_bitmap_start_sync(self.as_ptr(), sector, &mut blocks, degraded) };
         (needed, blocks)
     }
 

@@ -2,10 +2,7 @@
 
 //! Registration of md personalities.
 
-use super::{
-    mddev::Mddev,
-    rdev::Rdev,
-};
+use super::{mddev::Mddev, rdev::Rdev};
 use crate::{block::bio::Bio, sys};
 use core::{fmt, marker::PhantomData, ptr};
 use kernel::{
@@ -92,7 +89,11 @@ unsafe impl<P: Personality> Sync for Registration<P> {}
 
 impl<P: Personality> Registration<P> {
     /// Registers `P` for `level`; `EEXIST` or `EBUSY` if another module has it.
-    pub(crate) fn new(level: u32, name: &'static CStr, module: &'static ThisModule) -> Result<Self> {
+    pub(crate) fn new(
+        level: i32,
+        name: &'static CStr,
+        module: &'static ThisModule,
+    ) -> Result<Self> {
         let mut pers = KBox::pin(Self::table(level, name, module), GFP_KERNEL)?;
         // SAFETY: Nothing is moved out of the pinned box; md core keeps the
         // pointer to `head` until `drop` unregisters it.
@@ -105,12 +106,12 @@ impl<P: Personality> Registration<P> {
         })
     }
 
-    fn table(level: u32, name: &'static CStr, module: &'static ThisModule) -> sys::md_personality {
+    fn table(level: i32, name: &'static CStr, module: &'static ThisModule) -> sys::md_personality {
         sys::md_personality {
             head: sys::md_submodule_head {
                 type_: sys::md_submodule_type_MD_PERSONALITY,
                 // Levels are their ids; see `enum md_submodule_id`.
-                id: level as _,
+                id: level,
                 name: name.as_char_ptr(),
                 owner: module.as_ptr(),
             },
@@ -143,11 +144,7 @@ impl<P: Personality> Registration<P> {
     /// # Safety
     ///
     /// `mddev` must be live, in a callback of this personality.
-    unsafe fn with<R>(
-        mddev: *mut sys::mddev,
-        none: R,
-        f: impl FnOnce(&Arc<P>, &Mddev) -> R,
-    ) -> R {
+    unsafe fn with<R>(mddev: *mut sys::mddev, none: R, f: impl FnOnce(&Arc<P>, &Mddev) -> R) -> R {
         // SAFETY: A live mddev.
         let private = unsafe { ptr::read_volatile(&raw const (*mddev).private) };
         if private.is_null() {
@@ -224,10 +221,7 @@ impl<P: Personality> Registration<P> {
     /// # Safety
     ///
     /// As md core calls it.
-    unsafe extern "C" fn free_callback(
-        mddev: *mut sys::mddev,
-        private: *mut kernel::ffi::c_void,
-    ) {
+    unsafe extern "C" fn free_callback(mddev: *mut sys::mddev, private: *mut kernel::ffi::c_void) {
         if private.is_null() {
             return;
         }
@@ -312,9 +306,8 @@ impl<P: Personality> Registration<P> {
         skipped: *mut kernel::ffi::c_int,
     ) -> u64 {
         // SAFETY: By our contract.
-        let (sectors, skip) = unsafe {
-            Self::with(mddev, (0, false), |p, m| P::sync_request(p, m, sector, max))
-        };
+        let (sectors, skip) =
+            unsafe { Self::with(mddev, (0, false), |p, m| P::sync_request(p, m, sector, max)) };
         if skip {
             // SAFETY: md passes a valid pointer.
             unsafe { *skipped = 1 };
@@ -330,9 +323,8 @@ impl<P: Personality> Registration<P> {
         sectors: u64,
     ) -> kernel::ffi::c_int {
         // SAFETY: By our contract.
-        from_result(|| {
-            unsafe { Self::with(mddev, Err(ENODEV), |p, m| p.resize(m, sectors)) }.map(|()| 0)
-        })
+        let result = unsafe { Self::with(mddev, Err(ENODEV), |p, m| p.resize(m, sectors)) };
+        from_result(|| result.map(|()| 0))
     }
 
     /// # Safety
@@ -352,9 +344,8 @@ impl<P: Personality> Registration<P> {
     /// As md core calls it.
     unsafe extern "C" fn check_reshape_callback(mddev: *mut sys::mddev) -> kernel::ffi::c_int {
         // SAFETY: By our contract.
-        from_result(|| {
-            unsafe { Self::with(mddev, Err(ENODEV), |p, m| p.check_reshape(m)) }.map(|()| 0)
-        })
+        let result = unsafe { Self::with(mddev, Err(ENODEV), |p, m| p.check_reshape(m)) };
+        from_result(|| result.map(|()| 0))
     }
 
     /// # Safety

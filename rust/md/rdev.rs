@@ -205,9 +205,8 @@ impl Rdev {
             }
         }
         // SAFETY: A live rdev and page; sleeps.
-        let ok = unsafe {
-            sys::sync_page_io(self.as_ptr(), sector, 4096, page.as_ptr(), opf, false)
-        };
+        let ok =
+            unsafe { sys::sync_page_io(self.as_ptr(), sector, 4096, page.as_ptr(), opf, false) };
         if ok != 0 {
             Ok(())
         } else {

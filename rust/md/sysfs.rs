@@ -23,7 +23,8 @@ impl<A: Attributes, const I: usize> Attribute<A, I> {
     pub(crate) const fn entry(name: &'static CStr, writable: bool) -> sys::md_sysfs_entry {
         // SAFETY: All-zeroes is a valid entry: null pointers and `None`.
         let mut entry: sys::md_sysfs_entry = unsafe { core::mem::zeroed() };
-        entry.attr.name = name.as_ptr().cast();
+        // `as_char_ptr` is not const.
+        entry.attr.name = name.to_bytes_with_nul().as_ptr().cast();
         entry.attr.mode = if writable { 0o644 } else { 0o444 };
         entry.show = Some(Self::show_callback);
         entry.store = if writable {

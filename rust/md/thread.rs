@@ -18,8 +18,11 @@ pub(crate) trait ArrayThread {
 pub(crate) fn start_array_thread<T: ArrayThread>(mddev: &Mddev, name: &'static CStr) -> Result {
     // SAFETY: A live mddev in `run`; md core stores and stops the thread.
     unsafe {
-        let thread =
-            sys::md_register_thread(Some(array_callback::<T>), mddev.as_ptr(), name.as_char_ptr());
+        let thread = sys::md_register_thread(
+            Some(array_callback::<T>),
+            mddev.as_ptr(),
+            name.as_char_ptr(),
+        );
         if thread.is_null() {
             return Err(ENOMEM);
         }

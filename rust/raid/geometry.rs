@@ -311,6 +311,7 @@ impl Geometry {
     }
 
     /// Returns the number of sources of Q: the data disks, or for DDF all members.
+    #[allow(dead_code)] // for level 6
     pub(crate) const fn syndrome_disks(&self) -> u32 {
         if self.ddf {
             self.raid_disks()
@@ -325,6 +326,7 @@ impl Geometry {
     /// md counts the data members from the one after Q on. DDF counts all members from the first
     /// on, so that the positions of P and Q are left out here and stand for zeroes. Without Q the
     /// order is that of the members.
+    #[allow(dead_code)] // for level 6
     pub(crate) fn syndrome_order(&self, sector: DevSector) -> SyndromeOrder {
         let place = self.placement(sector);
         let start = match (self.ddf, place.q) {
@@ -434,6 +436,7 @@ impl Geometry {
 
 /// The data members of a row in the order of Q's coefficients; see [`Geometry::syndrome_order`].
 #[derive(Clone, Debug)]
+#[allow(dead_code)] // for level 6
 pub(crate) struct SyndromeOrder {
     place: Placement,
     raid_disks: u16,

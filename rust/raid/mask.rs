@@ -179,7 +179,9 @@ mod tests {
     fn runs_cover_the_set_once() {
         let mut seed = 1u64;
         for _ in 0..10_000 {
-            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             let mask = RowMask(seed & (seed << 7) | (seed >> 9));
             let mut seen = RowMask::EMPTY;
             let mut end = 0;

@@ -48,6 +48,9 @@ pub(crate) struct StripActs {
     pub(crate) drain: RowMask,
     /// End the read bios of these rows with an error.
     pub(crate) fail_read: RowMask,
+    /// Rows that the member could not read, and that were put right by
+    /// rewriting; to be counted.
+    pub(crate) corrected: RowMask,
 }
 
 /// One member's part of a stripe.
@@ -56,7 +59,7 @@ pub(crate) struct Strip {
     /// Refreshed by the shell before each step.
     pub(crate) access: Access,
     /// The page holds the row's current content.
-    pub(super) uptodate: RowMask,
+    pub(crate) uptodate: RowMask,
     /// A read from the member is in flight.
     pub(super) reading: RowMask,
     /// A write to the member is in flight.
@@ -100,6 +103,7 @@ impl Strip {
                 fill: RowMask::EMPTY,
                 drain: RowMask::EMPTY,
                 fail_read: RowMask::EMPTY,
+                corrected: RowMask::EMPTY,
             },
         }
     }
@@ -120,11 +124,6 @@ impl Strip {
     /// Rows of the write under way that belong to this strip.
     pub(crate) fn written(&self) -> RowMask {
         self.written
-    }
-
-    /// Rows whose pages hold current content.
-    pub(crate) fn uptodate(&self) -> RowMask {
-        self.uptodate
     }
 }
 
@@ -273,17 +272,10 @@ impl State {
         self.sync_want.insert(new);
         new
     }
-
-    /// Forgets what is cached; for a stripe that is idle.
-    pub(crate) fn forget(&mut self, strips: &mut [Strip]) {
-        for s in strips {
-            s.uptodate = RowMask::EMPTY;
-            s.read_error = RowMask::EMPTY;
-        }
-    }
 }
 
 /// What happened.
+#[allow(clippy::enum_variant_names)] // every event is something done
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
     /// A read from member `slot` ended.
@@ -343,8 +335,8 @@ pub(crate) struct Actions {
     pub(crate) sync_failed: RowMask,
     /// The check found these rows wrong.
     pub(crate) mismatch: RowMask,
-    /// Read errors of these rows were put right by rewriting, on some strip.
-    pub(crate) corrected: RowMask,
+    /// Some strip has `corrected` rows.
+    pub(crate) corrected: bool,
     /// Rows left alone because the policy says `hold`.
     pub(crate) held: RowMask,
 }
@@ -362,14 +354,14 @@ impl Actions {
             || self.fail_read
             || self.read
             || self.write
+            || self.corrected
             || (self.journal
                 | self.complete
                 | self.fail_write
                 | self.fail_waiting
                 | self.sync_done
                 | self.sync_failed
-                | self.mismatch
-                | self.corrected)
+                | self.mismatch)
                 .any()
     }
 }
@@ -401,12 +393,7 @@ pub(crate) fn apply(
 
 /// Decides what can be started now, adding it to the actions. Bounded by rows
 /// times members.
-pub(crate) fn plan(
-    st: &mut State,
-    strips: &mut [Strip],
-    policy: &Policy,
-    acts: &mut Actions,
-) {
+pub(crate) fn plan(st: &mut State, strips: &mut [Strip], policy: &Policy, acts: &mut Actions) {
     Machine {
         st,
         strips,
@@ -546,7 +533,9 @@ impl Machine<'_> {
             let rows = rows & s.writing;
             s.writing.remove(rows);
             if ok {
-                self.acts.corrected.insert(s.read_error & rows);
+                let corrected = s.read_error & rows;
+                s.act.corrected.insert(corrected);
+                self.acts.corrected |= corrected.any();
                 s.read_error.remove(rows);
             } else if s.access == Access::Full {
                 // md kept the member all the same: ask it again next time,

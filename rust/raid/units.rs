@@ -92,38 +92,3 @@ impl fmt::Display for Slot {
         write!(f, "{}", self.0)
     }
 }
-
-/// A row's index within its stripe, 0 to 63.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Row(u8);
-
-impl Row {
-    /// Rows that a stripe has at most.
-    pub(crate) const LIMIT: u8 = 64;
-
-    /// Wraps a row index; `None` if it is 64 or more.
-    pub(crate) const fn new(index: u8) -> Option<Self> {
-        if index < Self::LIMIT {
-            Some(Self(index))
-        } else {
-            None
-        }
-    }
-
-    /// Returns the row index, below 64.
-    pub(crate) const fn get(self) -> u8 {
-        self.0
-    }
-
-    /// Returns the row index as an array index.
-    pub(crate) const fn index(self) -> usize {
-        // Lossless: `From` is not const.
-        self.0 as usize
-    }
-
-    /// Returns the row's offset from the start of its stripe, in 512-byte sectors.
-    pub(crate) const fn sectors(self) -> u64 {
-        // Lossless, and at most 63 * 8.
-        (self.0 as u64).wrapping_mul(ROW_SECTORS)
-    }
-}
