@@ -19,8 +19,8 @@ from .machine import Disk, follow, machine_class
 from .mdadm import mdadm_tests
 from .module import build_module, clippy, install, rustfmt
 from .roots import Choice, build_meta, guest_root
-from .util import (CACHE, LabError, host_packages, need_root, remove_tree,
-                   say)
+from .util import (CACHE, LabError, end_commands, host_packages, need_root,
+                   remove_tree, say)
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -37,13 +37,16 @@ def prepare(choice, um):
     """Make everything that the other commands need."""
     host_packages()
     with ThreadPoolExecutor(2) as pool:
-        guest = pool.submit(guest_root, choice)
-        build_meta(choice)
-        jobs = [pool.submit(stock_tree, choice)]
-        kernel_files(choice)
-        jobs.append(guest)
-        for job in jobs:
-            job.result()
+        try:
+            guest = pool.submit(guest_root, choice)
+            build_meta(choice)
+            stock = pool.submit(stock_tree, choice)
+            kernel_files(choice)
+            guest.result()
+            stock.result()
+        except BaseException:
+            end_commands()
+            raise
     boot_files(choice)
     if um:
         um_tree(choice)

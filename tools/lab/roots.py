@@ -152,9 +152,11 @@ def mmdebstrap(root, suite, packages, title, name):
     """Make a Debian root with the packages in it.
 
     No mirror is named: mmdebstrap's default is right. It may be a snapshot,
-    hence no check of how old the index is.
+    hence no check of how old the index is. The namespaces see to it that
+    nothing is left, mounted or running, if this is interrupted.
     """
-    argv = ["mmdebstrap", "--variant=apt",
+    argv = ["unshare", "--mount", "--propagation", "private", "--pid",
+            "--fork", "--kill-child", "--mount-proc", "mmdebstrap", "--variant=apt",
             "--aptopt=Acquire::Check-Valid-Until \"false\"",
             "--aptopt=APT::Install-Recommends \"false\"",
             "--dpkgopt=path-exclude=/usr/share/doc/*",

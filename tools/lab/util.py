@@ -18,6 +18,7 @@ CACHE = Path(os.environ.get("RAID5C_LAB")
 
 _EPOCH = time.monotonic()
 _HEARTBEAT = 30.0
+_RUNNING = set()
 
 
 class LabError(Exception):
@@ -67,6 +68,7 @@ def run_logged(argv, title, name, **kwargs):
         proc = subprocess.Popen([str(a) for a in argv], stdout=out,
                                 stderr=subprocess.STDOUT,
                                 stdin=subprocess.DEVNULL, **kwargs)
+        _RUNNING.add(proc)
         try:
             while True:
                 try:
@@ -79,6 +81,8 @@ def run_logged(argv, title, name, **kwargs):
         except BaseException:
             _end(proc)
             raise
+        finally:
+            _RUNNING.discard(proc)
         if rc:
             raise LabError(f"{title}: failed with status {rc}; the log "
                            f"{log} ends:\n{log_tail(log)}")
@@ -90,14 +94,17 @@ def run_logged(argv, title, name, **kwargs):
 def _end(proc):
     """End a command that is no longer wanted.
 
-    unshare ignores SIGTERM; when it is killed, so is all below it.
+    Those that start others run below unshare with a process namespace of
+    their own: when it is killed, so are they.
     """
-    proc.terminate()
-    try:
-        proc.wait(3)
-    except subprocess.TimeoutExpired:
-        proc.kill()
-        proc.wait()
+    proc.kill()
+    proc.wait()
+
+
+def end_commands():
+    """End what other threads of this process are running."""
+    for proc in list(_RUNNING):
+        _end(proc)
 
 
 @contextlib.contextmanager
