@@ -322,9 +322,24 @@ impl Cache {
         None
     }
 
-    /// Drops every idle stripe; at the end, that is all.
-    pub(crate) fn drop_all(&self) {
-        while self.evict_one() {}
+    /// Drops all stripes, at the end of the array's run. Breaks the circle of
+    /// references between the array and its stripes.
+    pub(crate) fn clear(&self) {
+        while self.idle.lock().pop().is_some() {}
+        for shard in &self.shards {
+            while let Some(stripe) = Self::pop(shard) {
+                drop(stripe);
+            }
+        }
+    }
+
+    /// Takes the first stripe off a chain.
+    fn pop(shard: &SpinLock<Shard>) -> Option<Arc<Stripe>> {
+        let mut guard = shard.lock();
+        let stripe = guard.head.take()?;
+        let next = stripe.next().access_mut(&mut guard).take();
+        guard.head = next;
+        Some(stripe)
     }
 }
 

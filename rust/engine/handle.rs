@@ -18,7 +18,7 @@ use crate::{
     lib::{clock::warn_limited, noio::NoIo, page::Page, workqueue::OwnQueue, xor::Scratch},
     raid::{
         mask::RowMask,
-        stripe::{clear, plan, Access, Actions, Event, StripActs},
+        stripe::{clear, plan, Actions, Event, StripActs},
     },
 };
 use kernel::{prelude::*, sync::Arc};
@@ -176,7 +176,9 @@ impl Stripe {
 
     fn carry_out(self: &Arc<Self>, work: &mut Handler) {
         let acts = work.acts;
-        self.end_rows(work, &acts);
+        if self.end_rows(work, &acts) {
+            self.end_parts(work);
+        }
         if acts.write {
             self.issue(work, true);
         }
@@ -197,15 +199,18 @@ impl Stripe {
         if acts.corrected {
             self.report_corrected(work);
         }
-        self.end_parts(work);
+        if acts.fill {
+            self.end_parts(work);
+        }
     }
 
     /// Marks the parts of rows that ended, before anything new takes them up.
-    fn end_rows(&self, work: &mut Handler, acts: &Actions) {
+    /// True if there were any.
+    fn end_rows(&self, work: &mut Handler, acts: &Actions) -> bool {
         let fail = acts.fail_write;
         let fail_waiting = acts.fail_waiting;
         if (acts.complete | fail | fail_waiting).is_empty() && !acts.fail_read {
-            return;
+            return false;
         }
         for row in acts.complete.iter() {
             if let Some(unit) = work.take_unit(row) {
@@ -223,6 +228,7 @@ impl Stripe {
                 part.todo.remove(rows);
             }
         }
+        true
     }
 
     /// Ends the parts of which nothing is left.
@@ -424,8 +430,7 @@ impl RoundOwner for Stripe {
 
 /// Refreshes what the members can do for a stripe that ends at `end`.
 pub(super) fn refresh(members: &Members, end: u64, strips: &mut [crate::raid::stripe::Strip]) {
-    for (slot, s) in strips.iter_mut().enumerate() {
-        s.access = members.access(slot, end);
-        debug_assert!(s.access != Access::Full || slot < members.len());
+    for (s, access) in strips.iter_mut().zip(members.access(end)) {
+        s.access = access;
     }
 }

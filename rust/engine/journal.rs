@@ -132,7 +132,7 @@ impl Journal {
             submitted.push(None, GFP_KERNEL)?;
         }
         let device = RdevSlot::new();
-        device.set(Some(rdev));
+        device.set(rdev);
         Arc::pin_init(
             pin_init!(Self {
                 array: array.clone(),

@@ -6,7 +6,7 @@ use crate::{
     md::rdev::{Rdev, RdevFlag, RdevRef, RdevSlot},
     raid::stripe::Access,
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::rcu};
 
 /// The devices by role.
 pub(crate) struct Members {
@@ -43,9 +43,23 @@ impl Members {
         }
     }
 
+    /// What each role can do up to member sector `end`, by role.
+    pub(crate) fn access(&self, end: u64) -> impl Iterator<Item = Access> + '_ {
+        let guard = rcu::read_lock();
+        self.slots
+            .iter()
+            .map(move |slot| Self::access_of(slot.peek(&guard), end))
+    }
+
     /// What role `slot` can do up to member sector `end`.
-    pub(crate) fn access(&self, slot: usize, end: u64) -> Access {
-        let Some(rdev) = self.slots.get(slot).and_then(RdevSlot::peek) else {
+    pub(crate) fn access_at(&self, slot: usize, end: u64) -> Access {
+        let guard = rcu::read_lock();
+        let rdev = self.slots.get(slot).and_then(|s| s.peek(&guard));
+        Self::access_of(rdev, end)
+    }
+
+    fn access_of(rdev: Option<&Rdev>, end: u64) -> Access {
+        let Some(rdev) = rdev else {
             return Access::Missing;
         };
         if rdev.flag(RdevFlag::Faulty) {
@@ -59,15 +73,16 @@ impl Members {
 
     /// Whether a member's failure or bad block is not recorded yet.
     pub(crate) fn any_blocked(&self) -> bool {
-        self.iter().any(Rdev::is_blocked)
+        self.any(|r| r.is_some_and(Rdev::is_blocked))
     }
 
     /// Roles without a device that is in sync: what md calls degraded.
     pub(crate) fn degraded(&self) -> usize {
+        let guard = rcu::read_lock();
         self.slots
             .iter()
             .filter(|s| {
-                s.peek()
+                s.peek(&guard)
                     .is_none_or(|r| r.flag(RdevFlag::Faulty) || !r.flag(RdevFlag::InSync))
             })
             .count()
@@ -75,19 +90,26 @@ impl Members {
 
     /// Whether some role has no working device at all.
     pub(crate) fn any_missing(&self) -> bool {
-        self.slots
-            .iter()
-            .any(|s| s.peek().is_none_or(|r| r.flag(RdevFlag::Faulty)))
+        self.any(|r| r.is_none_or(|r| r.flag(RdevFlag::Faulty)))
     }
 
-    /// The devices that are there.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rdev> {
-        self.slots.iter().filter_map(RdevSlot::peek)
+    fn any(&self, f: impl Fn(Option<&Rdev>) -> bool) -> bool {
+        let guard = rcu::read_lock();
+        self.slots.iter().any(|s| f(s.peek(&guard)))
+    }
+
+    /// Calls `f` for each device that is there; `f` must not sleep.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Rdev)) {
+        let guard = rcu::read_lock();
+        for rdev in self.slots.iter().filter_map(|s| s.peek(&guard)) {
+            f(rdev);
+        }
     }
 
     /// `U` or `_` per role, as /proc/mdstat shows it.
     pub(crate) fn states(&self) -> impl Iterator<Item = char> + '_ {
-        self.slots.iter().map(|s| match s.peek() {
+        let guard = rcu::read_lock();
+        self.slots.iter().map(move |s| match s.peek(&guard) {
             Some(r) if r.flag(RdevFlag::InSync) => 'U',
             Some(_) | None => '_',
         })

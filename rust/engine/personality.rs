@@ -8,11 +8,14 @@ use super::{
 };
 use crate::{
     block::bio::Bio,
-    lib::show::{eopnotsupp, Show},
+    lib::{
+        noio::NoIo,
+        show::{eopnotsupp, Show},
+    },
     md::{
         mddev::{Flag, Mddev, Recovery, MAX_SECTOR},
         personality::Personality,
-        rdev::{Rdev, RdevFlag},
+        rdev::{Rdev, RdevFlag, RdevSlot},
         thread::{self, ArrayThread},
     },
     raid::{geometry::Geometry, units::ArraySector},
@@ -26,6 +29,7 @@ use kernel::{
 impl ArrayThread for Array {
     fn run(mddev: &Mddev) {
         mddev.check_recovery();
+        let _noio = NoIo::enter();
         crate::md::personality::with_private::<Array, _>(mddev, |array| array.unpark());
     }
 }
@@ -68,10 +72,10 @@ impl Array {
                 );
                 continue;
             }
-            if place.peek().is_some() {
+            if !place.is_vacant() {
                 return Err(EIO);
             }
-            place.set(Some(rdev));
+            place.set(rdev);
             if rdev.flag(RdevFlag::InSync) {
                 pr_info!(
                     "{}: device {} operational as raid disk {}\n",
@@ -130,7 +134,7 @@ impl Array {
         let saved = usize::try_from(rdev.saved_raid_disk()).ok();
         let free = |slot: &usize| {
             wanted.is_none_or(|w| w == *slot)
-                && self.members.slot(*slot).is_some_and(|s| s.peek().is_none())
+                && self.members.slot(*slot).is_some_and(RdevSlot::is_vacant)
         };
         let slot = saved
             .filter(free)
@@ -142,7 +146,7 @@ impl Array {
         if saved != Some(slot) {
             self.fullsync.xchg(1, Full);
         }
-        place.set(Some(rdev));
+        place.set(rdev);
         pr_info!(
             "{}: {} takes part as raid disk {}\n",
             mddev.name(),
@@ -167,7 +171,7 @@ impl Array {
             // Being rebuilt.
             return Err(EBUSY);
         }
-        place.set(None);
+        place.remove(rdev)?;
         rdev.clear_flag(RdevFlag::WantReplacement);
         Ok(())
     }
@@ -249,7 +253,7 @@ impl Personality for Array {
     fn free(this: Arc<Self>) {
         this.queue.flush();
         this.stop_journal();
-        this.cache.drop_all();
+        this.cache.clear();
     }
 
     fn make_request(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
@@ -322,7 +326,7 @@ impl Personality for Array {
 
     fn spare_active(&self, _mddev: &Mddev) -> i32 {
         let mut count = 0i32;
-        for rdev in self.members.iter() {
+        self.members.for_each(|rdev| {
             if rdev.recovery_offset() == MAX_SECTOR
                 && !rdev.flag(RdevFlag::Faulty)
                 && !rdev.test_and_set_flag(RdevFlag::InSync)
@@ -330,7 +334,7 @@ impl Personality for Array {
                 count = count.saturating_add(1);
                 rdev.notify_state();
             }
-        }
+        });
         self.update_degraded();
         count
     }

@@ -178,7 +178,7 @@ impl Array {
         let (sector, slot) = this.geo.map(piece.sector());
         let n = piece.sectors();
         let end = sector.get().wrapping_add(u64::from(n));
-        let direct = if this.members.access(slot.index(), end) == Access::Full {
+        let direct = if this.members.access_at(slot.index(), end) == Access::Full {
             this.members
                 .get(slot.index())
                 .filter(|r| !r.has_badblock(sector.get(), n))

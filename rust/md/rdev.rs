@@ -8,7 +8,10 @@ use core::{fmt, ops::Deref, ptr::NonNull};
 use kernel::{
     bindings,
     prelude::*,
-    sync::atomic::{Acquire, Atomic, Full},
+    sync::{
+        atomic::{Acquire, Atomic, Full},
+        rcu,
+    },
     types::Opaque,
 };
 
@@ -288,10 +291,10 @@ impl Drop for RdevRef {
 
 /// Where an array keeps the device of one role.
 ///
-/// md sets and clears the device of a role only when none of our I/O that
-/// started before it can still look: arrays are suspended and sync threads
-/// stopped around removal. That is what makes [`Self::get`] sound; the C
-/// driver rests on the same.
+/// Lookers are RCU readers, and count a use before they leave the reader's
+/// section. Removal clears the role first, waits for the readers, and takes
+/// the device back if a use was counted meanwhile. md itself frees a device
+/// only after a grace period behind `hot_remove_disk`.
 pub(crate) struct RdevSlot(Atomic<usize>);
 
 impl RdevSlot {
@@ -302,14 +305,20 @@ impl RdevSlot {
 
     /// The device, counted.
     pub(crate) fn get(&self) -> Option<RdevRef> {
-        self.peek().map(RdevRef::new)
+        let guard = rcu::read_lock();
+        self.peek(&guard).map(RdevRef::new)
     }
 
     /// The device, not counted: for a look at its flags.
-    pub(crate) fn peek(&self) -> Option<&Rdev> {
+    pub(crate) fn peek<'a>(&self, _guard: &'a rcu::Guard) -> Option<&'a Rdev> {
         let ptr = NonNull::new(self.0.load(Acquire) as *mut sys::md_rdev)?;
-        // SAFETY: See the type: the device outlives every look.
+        // SAFETY: See the type: the device outlives the reader's section.
         Some(unsafe { Rdev::from_raw(ptr.as_ptr()) })
+    }
+
+    /// Whether the role has no device.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.0.load(Acquire) == 0
     }
 
     /// Whether this is the device of the role.
@@ -317,9 +326,21 @@ impl RdevSlot {
         self.0.load(Acquire) == rdev.as_ptr() as usize
     }
 
-    /// Sets or clears the device of the role; for `run`, `hot_add_disk` and
+    /// Gives the role a device; in callbacks in which md has it attached.
+    pub(crate) fn set(&self, rdev: &Rdev) {
+        self.0.xchg(rdev.as_ptr() as usize, Full);
+    }
+
+    /// Takes the device out of the role; `EBUSY` if it is in use. In
     /// `hot_remove_disk`.
-    pub(crate) fn set(&self, rdev: Option<&Rdev>) {
-        self.0.xchg(rdev.map_or(0, |r| r.as_ptr() as usize), Full);
+    pub(crate) fn remove(&self, rdev: &Rdev) -> Result {
+        self.0.xchg(0, Full);
+        // SAFETY: No preconditions but that we may sleep, and are no reader.
+        unsafe { bindings::synchronize_rcu() };
+        if rdev.is_pending() {
+            self.set(rdev);
+            return Err(EBUSY);
+        }
+        Ok(())
     }
 }
