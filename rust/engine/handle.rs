@@ -176,7 +176,12 @@ impl Stripe {
 
     fn carry_out(self: &Arc<Self>, work: &mut Handler) {
         let acts = work.acts;
-        if self.end_rows(work, &acts) {
+        let ended = self.end_rows(work, &acts);
+        if acts.fill {
+            // Before any read is issued: a sync may read the same page anew.
+            ops::fill(work);
+        }
+        if ended || acts.fill {
             self.end_parts(work);
         }
         if acts.write {
@@ -188,9 +193,6 @@ impl Stripe {
         if acts.journal.any() {
             self.append(work, acts.journal);
         }
-        if acts.fill {
-            ops::fill(work);
-        }
         if acts.has_ops() {
             let bad = ops::run(work, &acts);
             self.event(Event::OpsDone { bad });
@@ -198,9 +200,6 @@ impl Stripe {
         self.report_sync(&acts);
         if acts.corrected {
             self.report_corrected(work);
-        }
-        if acts.fill {
-            self.end_parts(work);
         }
     }
 

@@ -99,6 +99,11 @@ impl Machine<'_> {
             Fetch::Ready => {}
             other => return other,
         }
+        if (self.any_reading() & rows).any() {
+            // A member that was lost meanwhile may still be writing the very
+            // page that is to be computed.
+            return Fetch::Wait;
+        }
         for s in self.strips.iter_mut() {
             if !s.uptodate.has(row) {
                 s.op_result.insert(rows);
