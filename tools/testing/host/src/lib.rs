@@ -24,3 +24,5 @@ mod device;
 mod model;
 #[cfg(test)]
 mod world;
+#[cfg(test)]
+mod stripe_model;
