@@ -8,13 +8,59 @@ use super::{
 };
 use crate::{lib::workqueue::OwnQueue, md::rdev::RdevRef, sys};
 use core::{mem::size_of, ptr::NonNull};
-use kernel::{bindings, sync::Arc};
+use kernel::{
+    bindings,
+    sync::{
+        atomic::{Atomic, Full},
+        Arc, ArcBorrow,
+    },
+    time::{delay::fsleep, Delta},
+};
 
-/// Who is told about direct reads.
+/// Direct reads in flight of one owner.
+///
+/// end_io must not hold a reference of the owner: it could be the last one, in
+/// interrupt context. So the reads are counted instead, and the owner cannot
+/// go before the count is zero, because this field of it waits when dropped.
+/// It must come before the fields that end_io uses.
+pub(crate) struct InFlight(Atomic<usize>);
+
+impl InFlight {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.fetch_add(0, Full)
+    }
+
+    /// One more.
+    pub(crate) fn start(&self) {
+        self.0.fetch_add(1, Full);
+    }
+
+    /// One less: for one that was not submitted in the end.
+    pub(crate) fn cancel(&self) {
+        self.0.fetch_sub(1, Full);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        while self.count() != 0 {
+            fsleep(Delta::from_millis(1));
+        }
+    }
+}
+
+/// Who makes direct reads.
 pub(crate) trait DirectOwner: Send + Sync + 'static {
-    /// One has ended well. Called in any context.
-    fn direct_done(&self);
-    /// One has failed; in process context. The part is the owner's.
+    /// Where they are counted.
+    fn direct_reads(&self) -> &InFlight;
+    /// One has failed; in process context, and counted until this returns. The
+    /// part is the owner's.
     fn direct_failed(this: Arc<Self>, rdev: RdevRef, piece: Piece);
     /// Where failures are handled.
     fn direct_queue(&self) -> &OwnQueue;
@@ -42,12 +88,13 @@ unsafe fn tag_of<O>(bio: *mut bindings::bio) -> *mut Tag<O> {
     unsafe { bio.cast::<u8>().sub(front_pad::<O>()).cast() }
 }
 
-/// Reads `piece` from sector `sector` of the device (data offset included).
+/// Reads `piece` from sector `sector` of the device (data offset included). The
+/// caller has counted it with [`InFlight::start`]; its end uncounts it.
 ///
 /// `set` must have been made with [`front_pad`] of `O`.
 pub(crate) fn submit_read<O: DirectOwner>(
     set: &BioSet,
-    owner: Arc<O>,
+    owner: &Arc<O>,
     rdev: RdevRef,
     sector: u64,
     piece: Piece,
@@ -62,13 +109,13 @@ pub(crate) fn submit_read<O: DirectOwner>(
     };
     if bio.is_null() {
         piece.end(false);
-        owner.direct_done();
+        owner.direct_reads().cancel();
         return;
     }
     // SAFETY: The bio is ours; its pool leaves room for the tag.
     unsafe {
         let tag = tag_of::<O>(bio);
-        (&raw mut (*tag).owner).write(Arc::into_raw(owner));
+        (&raw mut (*tag).owner).write(Arc::as_ptr(owner));
         (&raw mut (*tag).rdev).write(NonNull::new_unchecked(rdev.into_raw()));
         (&raw mut (*tag).parent).write(parent);
         (&raw mut (*tag).iter).write(iter);
@@ -88,11 +135,12 @@ unsafe extern "C" fn end_io<O: DirectOwner>(bio: *mut bindings::bio) {
     unsafe {
         let tag = tag_of::<O>(bio);
         if (*bio).bi_status == 0 {
-            finish::<O>(bio, |owner, rdev, piece| {
-                drop(rdev);
-                piece.end(true);
-                owner.direct_done();
-            });
+            let owner = (*tag).owner;
+            let (rdev, piece) = finish::<O>(bio);
+            drop(rdev);
+            piece.end(true);
+            // The last touch: the owner may go now.
+            (*owner).direct_reads().cancel();
         } else {
             let queue = (*(*tag).owner).direct_queue().as_ptr();
             sys::raid5c_queue_work(queue, &raw mut (*tag).work, Some(failed::<O>));
@@ -109,9 +157,12 @@ unsafe extern "C" fn failed<O: DirectOwner>(work: *mut bindings::work_struct) {
     unsafe {
         let tag = work.cast::<u8>().sub(offset);
         let bio = tag.add(front_pad::<O>()).cast::<bindings::bio>();
-        finish::<O>(bio, |owner, rdev, piece| {
-            O::direct_failed(owner, rdev, piece)
-        });
+        let owner = (*tag.cast::<Tag<O>>()).owner;
+        let (rdev, piece) = finish::<O>(bio);
+        // The count keeps the owner, so that there is a reference to clone.
+        let this = Arc::from(ArcBorrow::from_raw(owner));
+        O::direct_failed(this, rdev, piece);
+        (*owner).direct_reads().cancel();
     }
 }
 
@@ -120,14 +171,13 @@ unsafe extern "C" fn failed<O: DirectOwner>(work: *mut bindings::work_struct) {
 /// # Safety
 ///
 /// `bio` must be one of [`submit_read`] that has ended; once.
-unsafe fn finish<O: DirectOwner>(bio: *mut bindings::bio, f: impl FnOnce(Arc<O>, RdevRef, Piece)) {
+unsafe fn finish<O: DirectOwner>(bio: *mut bindings::bio) -> (RdevRef, Piece) {
     // SAFETY: By the contract; every part was leaked by `submit_read`.
     unsafe {
         let tag = tag_of::<O>(bio);
-        let owner = Arc::from_raw((*tag).owner);
         let rdev = RdevRef::from_raw((*tag).rdev);
         let piece = Piece::from_parts(Bio::from_raw((*tag).parent), (*tag).iter);
         bindings::bio_put(bio);
-        f(owner, rdev, piece);
+        (rdev, piece)
     }
 }

@@ -20,7 +20,7 @@ use kernel::{
         atomic::{Atomic, Full, Relaxed},
         Arc,
     },
-    workqueue::{impl_has_work, new_work, Work, WorkItem},
+    workqueue::{impl_has_work, new_work, Queue, Work, WorkItem},
 };
 
 /// Who is told about the end of a round.
@@ -258,8 +258,11 @@ unsafe extern "C" fn end_io<O: RoundOwner>(bio: *mut bindings::bio) {
             return;
         }
         let round = Pin::new_unchecked(KBox::from_raw(raw));
-        let owner = round.owner.clone();
-        owner.round_queue().queue().enqueue(round);
+        // Not through a reference of our own: dropping the last one here, in
+        // interrupt context, would take the owner down here. The queue is
+        // there until the work has run, and while it is being queued.
+        let queue: *const Queue = round.owner.round_queue().queue();
+        (*queue).enqueue(round);
     }
 }
 

@@ -4,7 +4,11 @@
 
 use super::{cache::Cache, handle, journal::Journal, members::Members, stripe::Stripe};
 use crate::{
-    block::{bioset::BioSet, direct, round},
+    block::{
+        bioset::BioSet,
+        direct::{self, InFlight},
+        round,
+    },
     journal::unit::UnitRef,
     lib::{
         clock::warn_limited,
@@ -18,6 +22,7 @@ use crate::{
     },
     raid::{
         geometry::Geometry,
+        hold::Hold,
         mask::RowMask,
         stripe::{Policy, Strip},
         units::DevSector,
@@ -43,6 +48,9 @@ pub(crate) const DEFAULT_ROWS: usize = 256;
 /// The cache grows to this many rows per member at least, if there is work.
 const BUSY_ROWS: usize = 1024;
 
+/// Writes of this many sectors are likely to be part of something longer.
+const LARGE: u32 = 128;
+
 /// The reclaim thread looks this often even if nobody wakes it.
 const RECLAIM_PERIOD_MS: u32 = 5000;
 
@@ -58,6 +66,8 @@ pub(crate) fn wait_for_memory() {
 /// An array of level 4, 5 or 6.
 #[pin_data]
 pub(crate) struct Array {
+    /// Direct reads in flight. First, so that it is dropped first.
+    pub(crate) direct_reads: InFlight,
     pub(crate) mddev: MddevRef,
     pub(crate) geo: Geometry,
     /// Sectors of a strip.
@@ -89,12 +99,17 @@ pub(crate) struct Array {
     feed_wanted: Atomic<u32>,
     feedings: Atomic<u64>,
     stopping: Atomic<u32>,
-    /// Direct reads in flight.
-    pub(crate) direct_reads: Atomic<usize>,
     /// Stripes of which a sync is under way.
     pub(crate) syncs: Atomic<usize>,
     /// New work has to wait.
     quiesced: Atomic<usize>,
+    /// Whether holding partial writes back pays.
+    #[pin]
+    pub(crate) hold: SpinLock<Hold>,
+    /// Stripes whose timer runs.
+    pub(crate) timers: Atomic<usize>,
+    /// Where the last write ended, in array sectors.
+    pub(crate) last_end: Atomic<u64>,
     /// The bitmap does not tell what a rebuild may leave out.
     pub(crate) fullsync: Atomic<usize>,
 }
@@ -109,6 +124,7 @@ impl Array {
         let mddev = mddev.to_ref();
         Arc::pin_init(
             try_pin_init!(Self {
+                direct_reads: InFlight::new(),
                 mddev,
                 geo,
                 strip: nonzero(u64::from(geo.strip_sectors()))?,
@@ -128,9 +144,11 @@ impl Array {
                 feed_wanted: Atomic::new(0),
                 feedings: Atomic::new(1),
                 stopping: Atomic::new(0),
-                direct_reads: Atomic::new(0),
                 syncs: Atomic::new(0),
                 quiesced: Atomic::new(0),
+                hold <- new_spinlock!(Hold::new(), "raid5c::hold"),
+                timers: Atomic::new(0),
+                last_end: Atomic::new(0),
                 fullsync: Atomic::new(0),
             }? Error),
             GFP_KERNEL,
@@ -163,7 +181,7 @@ impl Array {
             blocked: self.is_blocked(),
             refuse_writes: self.journal_state() == JournalState::Lost,
             rmw: true,
-            hold: false,
+            hold: !self.is_quiesced() && !self.cache.is_short(),
             repair: !self.mddev.recovery(Recovery::Check),
         }
     }
@@ -226,6 +244,22 @@ impl Array {
         }
     }
 
+    /// Whether a write's partial stripes may be held back for a moment: it is
+    /// large, or goes on where the last one ended, and that has paid before.
+    pub(super) fn may_hold(&self, start: u64, sectors: u32) -> bool {
+        let end = start.wrapping_add(u64::from(sectors));
+        let follows = self.last_end.xchg(end, Relaxed) == start;
+        (follows || sectors >= LARGE) && self.hold.lock().ask()
+    }
+
+    /// Waits until all timers and queued work have run.
+    pub(super) fn settle(&self) {
+        while self.timers.fetch_add(0, Full) != 0 {
+            fsleep(Delta::from_millis(1));
+        }
+        self.queue.flush();
+    }
+
     /// Whether new work has to wait.
     pub(crate) fn is_quiesced(&self) -> bool {
         self.quiesced.fetch_add(0, Full) != 0
@@ -239,7 +273,7 @@ impl Array {
         }
         let _noio = NoIo::enter();
         self.quiesced.xchg(1, Full);
-        while self.cache.active() != 0 || self.direct_reads.fetch_add(0, Full) != 0 {
+        while self.cache.active() != 0 || self.direct_reads.count() != 0 {
             // md calls with its lock held, so that nobody else can record a
             // failure that our stripes wait for.
             if self.mddev.sb_pending() {

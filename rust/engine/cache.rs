@@ -232,6 +232,11 @@ impl Cache {
         }
     }
 
+    /// Whether somebody waits for room.
+    pub(crate) fn is_short(&self) -> bool {
+        self.waiters.load(Relaxed) > 0
+    }
+
     /// A stripe got work.
     pub(crate) fn activated(&self) {
         self.active.fetch_add(1, Full);

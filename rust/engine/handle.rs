@@ -9,7 +9,7 @@
 use super::{
     members::Members,
     ops,
-    stripe::{Attached, Stripe},
+    stripe::{Attached, Inner, Stripe},
     table::PageTable,
 };
 use crate::{
@@ -95,6 +95,8 @@ enum Look {
     Act,
     /// Nothing to do now.
     Rest,
+    /// Nothing but what is held back.
+    Hold,
     /// Nothing to do, and no work left; to be listed or not.
     Idle(bool),
     /// The handler's list has to grow first.
@@ -125,6 +127,10 @@ impl Stripe {
             match self.look(work) {
                 Look::Act => self.carry_out(work),
                 Look::Rest => return None,
+                Look::Hold => {
+                    self.hold_back();
+                    return None;
+                }
                 Look::Idle(enlist) => return Some(enlist),
                 Look::Grow(n) => {
                     // Tried again on the next round if memory is short.
@@ -149,15 +155,18 @@ impl Stripe {
             let _ = work.parts.push_within_capacity(part);
         }
         self.array().refresh(self.index(), &mut inner.strips);
-        let policy = self.array().policy();
+        let mut policy = self.array().policy();
+        policy.hold &= inner.hold;
         inner.parked = policy.blocked;
         plan(&mut inner.st, &mut inner.strips, &policy, &mut inner.acts);
+        let held = self.note_held(inner);
         if retry {
             inner.acts.journal |= core::mem::take(&mut work.journal_wait);
         }
         if !inner.acts.any() {
             return match self.settle(inner, !work.parts.is_empty()) {
                 Some(enlist) => Look::Idle(enlist),
+                None if held => Look::Hold,
                 None => Look::Rest,
             };
         }
@@ -172,6 +181,20 @@ impl Stripe {
         }
         clear(&mut inner.strips, &mut inner.acts);
         Look::Act
+    }
+
+    /// Keeps account of rows that are held back; true if there are any.
+    fn note_held(&self, inner: &mut Inner) -> bool {
+        let started = (inner.acts.rcw | inner.acts.rmw) & inner.held;
+        if started.any() {
+            inner.held.remove(started);
+            if inner.hold {
+                self.array().hold.lock().won();
+            }
+        }
+        let held = core::mem::take(&mut inner.acts.held);
+        inner.held.insert(held);
+        held.any()
     }
 
     fn carry_out(self: &Arc<Self>, work: &mut Handler) {

@@ -251,7 +251,7 @@ impl Personality for Array {
     }
 
     fn free(this: Arc<Self>) {
-        this.queue.flush();
+        this.settle();
         this.stop_journal();
         this.cache.clear();
     }

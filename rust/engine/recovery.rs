@@ -172,7 +172,7 @@ impl Array {
         let head = report.restart();
         write_empty(rdev, head.block, head.seq, seed(this)).inspect_err(|_| {
             pr_err!(
-                "{}: {}: cannot write to the journal; the array is not started\n",
+                "{}: {}: cannot write to the journal\n",
                 mddev.name(),
                 rdev.name()
             );
@@ -212,7 +212,7 @@ impl Array {
                     Show(why)
                 );
                 pr_crit!(
-                    "{}: what was acknowledged and is only in the journal would be lost, so the array is not started; see \"A journal that cannot be read\" in the administrator's guide\n",
+                    "{}: what was acknowledged and is only in the journal would be lost, so no new log is made; see \"A journal that cannot be read\" in the administrator's guide\n",
                     self.mddev.name()
                 );
                 Err(EINVAL)
@@ -257,7 +257,7 @@ impl Array {
         )
         .map_err(|_| {
             pr_crit!(
-                "{}: {}: recovery of the journal failed; the array is not started, and nothing in the journal is lost: assemble it again when the device works\n",
+                "{}: {}: recovery of the journal failed; nothing in it is lost: stop the array, and assemble it again when the device works\n",
                 self.mddev.name(),
                 rdev.name()
             );
@@ -284,7 +284,7 @@ impl Array {
         }
         if report.data_only_rows > 0 {
             pr_crit!(
-                "{}: {} rows in the journal have data but no parity: it was used in write-back mode, which this version cannot recover; the array is not started and nothing is lost: assemble it with raid456\n",
+                "{}: {} rows in the journal have data but no parity: it was used in write-back mode, which this version cannot recover; nothing is lost: stop the array and assemble it with raid456\n",
                 self.mddev.name(),
                 report.data_only_rows
             );
@@ -304,7 +304,15 @@ impl Array {
         else {
             return Ok(());
         };
-        Self::load_journal(this, mddev, rdev)
+        // md does not look at the result of `start`: what must not be written
+        // has to be made so here. The superblock keeps its tail.
+        Self::load_journal(this, mddev, rdev).inspect_err(|_| {
+            pr_crit!(
+                "{}: the journal is not in use, so the array is read-only and may show old data\n",
+                mddev.name()
+            );
+            mddev.force_read_only();
+        })
     }
 
     /// Takes the journal on `rdev` out of use.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     block::{
         bio::{Bio, Piece},
-        direct::{self, DirectOwner},
+        direct::{self, DirectOwner, InFlight},
     },
     lib::{clock::warn_limited, noio::NoIo, workqueue::OwnQueue},
     md::{
@@ -19,7 +19,7 @@ use crate::{
     raid::stripe::Access,
 };
 use core::num::NonZeroU64;
-use kernel::sync::{atomic::Full, Arc};
+use kernel::sync::Arc;
 
 /// Stripes that one write request may touch; a longer one is split.
 const MAX_STRIPES: u64 = 16;
@@ -91,24 +91,26 @@ impl Array {
         // before has been issued: it is safe to wait.
         this.enter();
         this.cache.wait_room();
+        let hold = this.may_hold(bio.sector().get(), bio.sectors());
         let bio = bio.account(mddev);
         let start = bio.sector().get();
         let row = start / this.row;
         let first = row.wrapping_mul(per_chunk);
         for i in 0..per_chunk {
-            Self::write_stripe(this, &bio, first.wrapping_add(i));
+            Self::write_stripe(this, &bio, first.wrapping_add(i), hold);
         }
         bio.end();
     }
 
     /// Attaches all parts of a write that lie in one stripe, then has the
     /// stripe handled.
-    fn write_stripe(this: &Arc<Self>, bio: &Bio, index: u64) {
+    fn write_stripe(this: &Arc<Self>, bio: &Bio, index: u64, hold: bool) {
         let spans = Spans::new(this, bio, index);
         if spans.clone().next().is_none() {
             return;
         }
         Self::with_stripe(this, index, spans.clone().count(), false, |inner| {
+            inner.hold = hold;
             for span in spans {
                 let piece = Piece::new(bio, span.offset, span.sectors);
                 this.mddev.write_inc(bio);
@@ -188,14 +190,14 @@ impl Array {
         let Some(rdev) = direct else {
             return Self::read_stripes(this, piece, false);
         };
-        this.direct_reads.fetch_add(1, Full);
+        this.direct_reads.start();
         while this.is_quiesced() {
-            this.direct_reads.fetch_sub(1, Full);
+            this.direct_reads.cancel();
             this.enter();
-            this.direct_reads.fetch_add(1, Full);
+            this.direct_reads.start();
         }
         let at = sector.get().wrapping_add(rdev.data_offset());
-        direct::submit_read(&this.direct_bios, this.clone(), rdev, at, piece);
+        direct::submit_read(&this.direct_bios, this, rdev, at, piece);
     }
 
     /// Reads a part that lies in one chunk through its stripes. `force`: work
@@ -227,8 +229,8 @@ impl Array {
 }
 
 impl DirectOwner for Array {
-    fn direct_done(&self) {
-        self.direct_reads.fetch_sub(1, Full);
+    fn direct_reads(&self) -> &InFlight {
+        &self.direct_reads
     }
 
     fn direct_failed(this: Arc<Self>, rdev: RdevRef, piece: Piece) {
@@ -243,7 +245,6 @@ impl DirectOwner for Array {
         }
         drop(rdev);
         Self::read_stripes(&this, piece, true);
-        this.direct_reads.fetch_sub(1, Full);
     }
 
     fn direct_queue(&self) -> &OwnQueue {

@@ -20,7 +20,7 @@ use kernel::{
     new_mutex, new_spinlock,
     prelude::*,
     sync::{atomic::Full, Arc, LockedBy, Mutex, SpinLock},
-    workqueue::{impl_has_work, new_work, Work, WorkItem},
+    workqueue::{impl_has_delayed_work, new_delayed_work, DelayedWork, WorkItem},
 };
 
 /// A part of a request that lies in one strip.
@@ -106,6 +106,10 @@ pub(crate) struct Inner {
     pub(crate) starved: u64,
     /// There may be room now.
     pub(crate) retry_journal: bool,
+    /// Partial writes may be held back for a moment.
+    pub(crate) hold: bool,
+    /// Rows that are.
+    pub(crate) held: RowMask,
     /// Counted in `Array::syncs`.
     pub(crate) syncing: bool,
 }
@@ -121,24 +125,38 @@ pub(crate) struct Stripe {
     #[pin]
     pub(super) work: Mutex<Handler>,
     #[pin]
-    deferred: Work<Stripe>,
+    deferred: DelayedWork<Stripe>,
 }
 
-impl_has_work! {
-    impl HasWork<Stripe> for Stripe { self.deferred }
+impl_has_delayed_work! {
+    impl HasDelayedWork<Stripe> for Stripe { self.deferred }
 }
 
 impl WorkItem for Stripe {
     type Pointer = Arc<Stripe>;
 
+    /// The time of what is held back is over.
     fn run(this: Arc<Stripe>) {
         let _noio = crate::lib::noio::NoIo::enter();
+        let lost = {
+            let mut inner = this.inner.lock();
+            inner.hold = false;
+            inner.again = true;
+            core::mem::take(&mut inner.held).any()
+        };
+        if lost {
+            this.array.hold.lock().lost();
+        }
         Stripe::handle(&this);
+        this.array.timers.fetch_sub(1, Full);
     }
 }
 
 /// Parts that a stripe can take before its list has to grow.
-const INCOMING: usize = 16;
+const INCOMING: usize = 4;
+
+/// How long a partial write may be held back, in milliseconds.
+const HOLD_MS: u32 = 2;
 
 impl Stripe {
     /// Makes stripe `index` of `array`, for the chain of `shard`.
@@ -176,10 +194,12 @@ impl Stripe {
                     parked: false,
                     starved: 0,
                     retry_journal: false,
+                    hold: false,
+                    held: RowMask::EMPTY,
                     syncing: false,
                 }, "raid5c::stripe"),
                 work <- new_mutex!(handler, "raid5c::handler"),
-                deferred <- new_work!("raid5c::stripe"),
+                deferred <- new_delayed_work!("raid5c::stripe"),
             }),
             GFP_KERNEL,
         )
@@ -319,6 +339,17 @@ impl Stripe {
             &policy,
             &mut inner.acts,
         );
+    }
+
+    /// Has the stripe looked at again after a while, and no longer held back.
+    pub(super) fn hold_back(self: &Arc<Self>) {
+        self.array.timers.fetch_add(1, Full);
+        let delay = kernel::time::msecs_to_jiffies(HOLD_MS);
+        let queue = self.array.queue.queue();
+        if queue.enqueue_delayed(self.clone(), delay).is_err() {
+            // The timer runs already.
+            self.array.timers.fetch_sub(1, Full);
+        }
     }
 
     /// Counts the stripe as idle if it is. True if it was active before.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod geometry;
+pub(crate) mod hold;
 pub(crate) mod mask;
 mod plan;
 pub(crate) mod stripe;
