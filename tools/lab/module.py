@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .kernel import SOURCE, Tree, stock_tree, um_tree
+from .kernel import SOURCE, stock_tree, um_tree
 from .roots import Choice, chroot_argv, output_in_root
 from .util import (CACHE, REPO, LabError, digest, host_packages, lock, log_file,
                    say)
@@ -101,44 +101,38 @@ def _variables(um):
     return variables
 
 
-def _tree(um, kdir, choice):
-    """The tree to build against; KDIR stands for the stock tree if given."""
-    if kdir is None:
-        return um_tree(choice) if um else stock_tree(choice)
-    base = stock_tree(choice)
-    kdir = Path(kdir).resolve()
-    release = kdir / "include/config/kernel.release"
-    if not release.exists():
-        raise LabError(f"{kdir} is not a prepared kernel tree")
-    return Tree(base.root, kdir, str(kdir), release.read_text().strip(),
-                base.cc, base.rustc, um)
-
-
 def build_module(kind="qemu", kdir=None, repo=REPO, choice=None):
-    """Build the module for "qemu" (stock kernel) or "um"; return its path."""
+    """Build the module and return its path.
+
+    `kind` is "qemu", for the stock kernel, or "um". With `kdir`, it is built
+    for that prepared tree instead, by the host's own tools.
+    """
     um = kind == "um"
-    tree = _tree(um, kdir, choice or Choice.from_env())
-    if kdir is None:
-        out = _compile(Path(repo).resolve(), tree, kind, _variables(um))
+    repo = Path(repo).resolve()
+    if kdir is not None:
+        out = _compile_kdir(repo, Path(kdir).resolve(), _variables(um))
     else:
-        out = _compile_kdir(Path(repo).resolve(), tree, _variables(um))
+        choice = choice or Choice.from_env()
+        tree = um_tree(choice) if um else stock_tree(choice)
+        out = _compile(repo, tree, kind, _variables(um))
     modules = sorted(out.glob("*.ko"))
     if not modules:
         raise LabError(f"the build made no .ko in {out}")
     return modules[0]
 
 
-def _compile_kdir(repo, tree, variables):
-    """Build against a foreign tree with the host's own tools."""
-    out = out_dir(repo, tree, "kdir")
+def _compile_kdir(repo, kdir, variables):
+    """Build against a foreign tree; return the directory of the objects."""
+    if subprocess.run([_CHECK, kdir]).returncode:
+        raise LabError(f"{kdir} will not do; the reason is above")
+    out = CACHE / "out" / f"kdir-{digest([str(repo), str(kdir)])}"
+    out.mkdir(parents=True, exist_ok=True)
     with lock(f"out-{out.name}"):
         sync_sources(repo, out)
-        for argv in ([str(_CHECK), tree.inner_dir],
-                     ["make", "-C", tree.inner_dir, f"M={out}",
-                      *(f"{k}={v}" for k, v in variables.items()),
-                      "modules"]):
-            if subprocess.run(argv, stdout=sys.stderr).returncode:
-                raise LabError(f"{argv[0]} failed for {tree.inner_dir}")
+        argv = ["make", "-C", kdir, f"M={out}",
+                *(f"{k}={v}" for k, v in variables.items()), "modules"]
+        if subprocess.run(argv, stdout=sys.stderr).returncode:
+            raise LabError(f"building the module for {kdir} failed")
     return out
 
 
