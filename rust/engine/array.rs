@@ -98,9 +98,13 @@ pub(crate) struct Array {
     /// Stripes may find room in the journal now.
     feed_wanted: Atomic<u32>,
     feedings: Atomic<u64>,
+    /// A device failed since md's thread last looked.
+    trouble: Atomic<u32>,
     stopping: Atomic<u32>,
     /// Stripes of which a sync is under way.
     pub(crate) syncs: Atomic<usize>,
+    /// Requests that are being taken in.
+    turns: Atomic<usize>,
     /// New work has to wait.
     quiesced: Atomic<usize>,
     /// Whether holding partial writes back pays.
@@ -143,8 +147,10 @@ impl Array {
                 reclaim_wanted: Atomic::new(0),
                 feed_wanted: Atomic::new(0),
                 feedings: Atomic::new(1),
+                trouble: Atomic::new(0),
                 stopping: Atomic::new(0),
                 syncs: Atomic::new(0),
+                turns: Atomic::new(0),
                 quiesced: Atomic::new(0),
                 hold <- new_spinlock!(Hold::new(), "raid5c::hold"),
                 timers: Atomic::new(0),
@@ -237,9 +243,16 @@ impl Array {
         self.members.degraded() > parity || self.mddev.flag(Flag::Broken)
     }
 
-    /// Waits while new work has to wait.
-    pub(crate) fn enter(&self) {
-        while self.quiesced.fetch_add(0, Full) != 0 {
+    /// Begins a piece of work: waits while new work has to wait, and keeps the
+    /// array from being quiesced until the turn is dropped. Not to be nested.
+    pub(crate) fn enter(&self) -> Turn<'_> {
+        loop {
+            // Counted before the look, as quiesce sets before it counts.
+            self.turns.fetch_add(1, Full);
+            if !self.is_quiesced() {
+                return Turn(self);
+            }
+            self.turns.fetch_sub(1, Full);
             fsleep(Delta::from_millis(1));
         }
     }
@@ -273,7 +286,10 @@ impl Array {
         }
         let _noio = NoIo::enter();
         self.quiesced.xchg(1, Full);
-        while self.cache.active() != 0 || self.direct_reads.count() != 0 {
+        while self.turns.fetch_add(0, Full) != 0
+            || self.cache.active() != 0
+            || self.direct_reads.count() != 0
+        {
             // md calls with its lock held, so that nobody else can record a
             // failure that our stripes wait for.
             if self.mddev.sb_pending() {
@@ -298,6 +314,21 @@ impl Array {
     fn reclaim_locked(&self) {
         if let Some(journal) = self.journal() {
             journal.reclaim(true, false);
+            self.feed();
+        }
+    }
+
+    /// A device failed; in any context. What waits for it is told by md's
+    /// thread.
+    pub(super) fn note_failure(&self) {
+        self.trouble.xchg(1, Full);
+    }
+
+    /// What is to be done in md's thread.
+    pub(super) fn run_in_thread(&self) {
+        self.unpark();
+        if self.trouble.xchg(0, Full) != 0 {
+            // Rows that wait for room in the journal may wait for nothing now.
             self.feed();
         }
     }
@@ -427,6 +458,15 @@ impl Array {
             fsleep(Delta::from_millis(2));
             self.reclaim_wanted.xchg(1, Full);
         }
+    }
+}
+
+/// A piece of work that has begun; see [`Array::enter`].
+pub(crate) struct Turn<'a>(&'a Array);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.turns.fetch_sub(1, Full);
     }
 }
 

@@ -159,9 +159,12 @@ impl Journal {
         self.rdev.is(rdev)
     }
 
-    /// Whether space is worth being freed.
+    /// Whether space is worth being freed, and could be.
     pub(super) fn wants_reclaim(&self) -> bool {
-        self.state.lock().log.wants_reclaim()
+        self.array.mddev.ro() == 0
+            && !self.array.has_failed()
+            && self.device().is_some()
+            && self.state.lock().log.wants_reclaim()
     }
 
     /// Appends the write of `rows` of a stripe. Rows for which there is no room
@@ -172,29 +175,45 @@ impl Journal {
         work: &mut Handler,
         rows: RowMask,
     ) {
+        let feeding = self.array.feeding();
+        let mut busy = false;
         for row in rows.iter() {
+            if self.array.has_failed() {
+                // The members will never take the rows, nor free their space.
+                self.fail_row(stripe, row);
+                continue;
+            }
             match self.append_row(stripe, work, row) {
                 Ok(unit) => work.note_unit(row, unit),
                 Err(PlaceError::NoSpace) => work.journal_wait.insert(RowMask::single(row)),
                 Err(PlaceError::Busy) => {
+                    busy = true;
                     self.busy.xchg(1, Full);
                     work.journal_wait.insert(RowMask::single(row));
                 }
-                Err(PlaceError::TooLarge | PlaceError::Failed) => {
-                    stripe.event(Event::JournalDone {
-                        rows: RowMask::single(row),
-                        ok: false,
-                    });
-                }
+                Err(PlaceError::TooLarge | PlaceError::Failed) => self.fail_row(stripe, row),
             }
         }
         if work.journal_wait.any() {
-            stripe.set_starved(self.array.feeding());
+            stripe.set_starved(feeding);
             self.commit();
-            self.array.wake_reclaim();
+            // Room that came between the try and the note fed nobody.
+            let missed = self.array.feeding() != feeding;
+            if missed || (busy && self.state.lock().log.spare_units() > 0) {
+                self.array.want_feed();
+            } else {
+                self.array.wake_reclaim();
+            }
         } else {
             self.commit_if_idle();
         }
+    }
+
+    fn fail_row(&self, stripe: &Arc<Stripe>, row: u32) {
+        stripe.event(Event::JournalDone {
+            rows: RowMask::single(row),
+            ok: false,
+        });
     }
 
     fn append_row(
@@ -483,6 +502,8 @@ impl Journal {
             rdev.name()
         );
         self.array.mddev.error(&rdev);
+        // Rows that wait for room wait for nothing.
+        self.array.want_feed();
     }
 
     /// A row is on the members.

@@ -30,7 +30,7 @@ impl ArrayThread for Array {
     fn run(mddev: &Mddev) {
         mddev.check_recovery();
         let _noio = NoIo::enter();
-        crate::md::personality::with_private::<Array, _>(mddev, |array| array.unpark());
+        crate::md::personality::with_private::<Array, _>(mddev, |array| array.run_in_thread());
     }
 }
 
@@ -301,6 +301,7 @@ impl Personality for Array {
                 disks - i64::from(degraded)
             );
         }
+        self.note_failure();
         mddev.set_recovery(Recovery::Interrupt);
         rdev.set_flag(RdevFlag::Blocked);
         mddev.want_sb_write(true);

@@ -88,8 +88,9 @@ impl Array {
             bio
         };
         // Nothing of this request is issued yet, and what this task submitted
-        // before has been issued: it is safe to wait.
-        this.enter();
+        // before has been issued: it is safe to wait. Later it is not, as what
+        // we submit goes out when we return.
+        let _turn = this.enter();
         this.cache.wait_room();
         let hold = this.may_hold(bio.sector().get(), bio.sectors());
         let bio = bio.account(mddev);
@@ -109,7 +110,7 @@ impl Array {
         if spans.clone().next().is_none() {
             return;
         }
-        Self::with_stripe(this, index, spans.clone().count(), false, |inner| {
+        Self::with_stripe(this, index, spans.clone().count(), |inner| {
             inner.hold = hold;
             for span in spans {
                 let piece = Piece::new(bio, span.offset, span.sectors);
@@ -133,7 +134,6 @@ impl Array {
         this: &Arc<Self>,
         index: u64,
         room: usize,
-        force: bool,
         f: impl FnOnce(&mut Inner),
     ) {
         let mut f = Some(f);
@@ -145,14 +145,13 @@ impl Array {
                     continue;
                 }
             };
-            let attached = stripe.attach(room, force, |inner| {
+            let attached = stripe.attach(room, |inner| {
                 if let Some(f) = f.take() {
                     f(inner);
                 }
             });
             match attached {
                 Ok(true) => return Stripe::handle(&stripe),
-                Ok(false) if !force => this.enter(),
                 Ok(false) => {}
                 Err(_) => super::array::wait_for_memory(),
             }
@@ -160,7 +159,11 @@ impl Array {
     }
 
     fn read(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
-        this.enter();
+        let _turn = this.enter();
+        if mddev.degraded() > 0 {
+            // Parts of it may go through the cache.
+            this.cache.wait_room();
+        }
         let bio = bio.account(mddev);
         let mut offset = 0;
         while offset < bio.sectors() {
@@ -188,24 +191,15 @@ impl Array {
             None
         };
         let Some(rdev) = direct else {
-            return Self::read_stripes(this, piece, false);
+            return Self::read_stripes(this, piece);
         };
         this.direct_reads.start();
-        while this.is_quiesced() {
-            this.direct_reads.cancel();
-            this.enter();
-            this.direct_reads.start();
-        }
         let at = sector.get().wrapping_add(rdev.data_offset());
         direct::submit_read(&this.direct_bios, this, rdev, at, piece);
     }
 
-    /// Reads a part that lies in one chunk through its stripes. `force`: work
-    /// that is counted already, and may not wait for a quiesced array.
-    fn read_stripes(this: &Arc<Self>, piece: Piece, force: bool) {
-        if !force {
-            this.cache.wait_room();
-        }
+    /// Reads a part that lies in one chunk through its stripes.
+    fn read_stripes(this: &Arc<Self>, piece: Piece) {
         let strip = this.strip;
         let (dev, slot) = this.geo.map(piece.sector());
         let mut offset = 0u32;
@@ -216,7 +210,7 @@ impl Array {
             let room = this.geo.strip_sectors().wrapping_sub(first);
             let n = core::cmp::min(room, piece.sectors().wrapping_sub(offset));
             let part = Attached::new(piece.sub(offset, n), slot.index(), first, false);
-            Self::with_stripe(this, sector / strip, 1, force, |inner| {
+            Self::with_stripe(this, sector / strip, 1, |inner| {
                 inner
                     .st
                     .attach_read(&mut inner.strips, part.slot, part.todo);
@@ -244,7 +238,7 @@ impl DirectOwner for Array {
             );
         }
         drop(rdev);
-        Self::read_stripes(&this, piece, true);
+        Self::read_stripes(&this, piece);
     }
 
     fn direct_queue(&self) -> &OwnQueue {

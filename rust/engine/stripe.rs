@@ -266,15 +266,14 @@ impl Stripe {
         self.inner.lock().listed = false;
     }
 
-    /// Has `f` put work into the stripe under its lock. False if it could not:
-    /// the stripe was dropped meanwhile, or the array is quiesced and `force`
-    /// is not set. The caller has the stripe handled afterwards.
+    /// Has `f` put work into the stripe under its lock. False if the stripe
+    /// was dropped meanwhile. The caller has the stripe handled afterwards, and
+    /// is itself counted as work of the array until then.
     ///
     /// `room` parts can be pushed to `incoming`.
     pub(crate) fn attach(
         self: &Arc<Self>,
         room: usize,
-        force: bool,
         f: impl FnOnce(&mut Inner),
     ) -> Result<bool> {
         loop {
@@ -297,12 +296,7 @@ impl Stripe {
                 continue;
             }
             if !inner.active {
-                // Counted before the look, as quiesce sets before it counts.
                 self.array.cache.activated();
-                if self.array.is_quiesced() && !force {
-                    self.array.cache.deactivated();
-                    return Ok(false);
-                }
                 inner.active = true;
             }
             inner.again = true;

@@ -2,7 +2,7 @@
 
 //! Resync, rebuild, check and repair, a stripe at a time.
 
-use super::array::Array;
+use super::array::{Array, Turn};
 use crate::{
     lib::noio::NoIo,
     md::mddev::{Mddev, Recovery},
@@ -52,18 +52,19 @@ impl Array {
                 n = core::cmp::min(n, blocks & !7);
             }
         }
-        this.wait_sync_room();
+        let _turn = this.wait_sync_room();
         this.sync_rows(sector, n);
         (n, false)
     }
 
     /// Lets users' requests have the cache as well.
-    fn wait_sync_room(&self) {
-        self.enter();
+    fn wait_sync_room(&self) -> Turn<'_> {
+        let turn = self.enter();
         self.cache.wait_room();
         while self.syncs.fetch_add(0, Full) >= IN_FLIGHT {
             kernel::time::delay::fsleep(kernel::time::Delta::from_micros(100));
         }
+        turn
     }
 
     fn sync_rows(self: &Arc<Self>, sector: u64, n: u64) {
@@ -72,7 +73,7 @@ impl Array {
         let rows = RowMask::range(first, u32::try_from(n / 8).unwrap_or(u32::MAX));
         let mut old = RowMask::EMPTY;
         self.syncs.fetch_add(1, Full);
-        Self::with_stripe(self, sector / strip, 0, false, |inner| {
+        Self::with_stripe(self, sector / strip, 0, |inner| {
             let new = inner.st.want_sync(rows);
             old = rows.minus(new);
             if new.any() && !core::mem::replace(&mut inner.syncing, true) {

@@ -448,7 +448,10 @@ impl Machine<'_> {
         self.st.ops_check = RowMask::EMPTY;
         self.st.ops_parity = RowMask::EMPTY;
 
-        if self.policy.journal {
+        if self.policy.refuse_writes {
+            // The journal was lost meanwhile: no member may see the rows.
+            self.abandon(write);
+        } else if self.policy.journal {
             self.st.in_journal.insert(write);
             self.acts.journal.insert(write);
         } else {
