@@ -336,8 +336,12 @@ impl Stripe {
                 let plain = task.acts.write.minus(fua);
                 self.add_runs(&mut round, work, slot, plain, Op::Write);
             } else {
-                work.pages.ensure(slot, task.acts.read);
-                self.add_runs(&mut round, work, slot, task.acts.read, Op::Read);
+                let (read, alone) = (task.acts.read, task.acts.read_alone);
+                work.pages.ensure(slot, read | alone);
+                self.add_runs(&mut round, work, slot, read, Op::Read);
+                for row in alone.iter() {
+                    self.add_runs(&mut round, work, slot, RowMask::single(row), Op::Read);
+                }
             }
         }
         if round.is_empty() {

@@ -123,7 +123,8 @@ impl Machine<'_> {
             all = Fetch::Wait;
             if !s.reading.has(row) {
                 s.reading.insert(rows);
-                s.act.read.insert(rows);
+                s.act.read.insert(rows.minus(s.suspect));
+                s.act.read_alone.insert(rows & s.suspect);
                 self.acts.read = true;
             }
         }
@@ -169,7 +170,12 @@ impl Machine<'_> {
     /// Takes rows whose sync is wanted and on which nothing runs. What is
     /// cached of them is dropped: a sync is about what is on the members.
     fn begin_sync(&mut self) {
-        let free = !(self.st.busy | self.st.in_ops | self.any_reading());
+        let fixable = self
+            .strips
+            .iter()
+            .fold(RowMask::EMPTY, |all, s| all | s.fixable());
+        // What is known only in memory goes to its member first.
+        let free = !(self.st.busy | self.st.in_ops | self.any_reading() | fixable);
         let rows = self.st.sync_want & free;
         if rows.is_empty() {
             return;
@@ -194,9 +200,7 @@ impl Machine<'_> {
             .filter(|s| !s.readable().has(row))
             .count();
         if lost > self.st.parity() {
-            self.st.syncing.remove(rows);
-            self.acts.sync_failed.insert(rows);
-            return;
+            return self.fail_sync(rows);
         }
         if self.fetch_needed(row, rows) == Fetch::Wait {
             return;
@@ -205,6 +209,20 @@ impl Machine<'_> {
             self.check_rows(rows);
         } else {
             self.rebuild_rows(row, rows);
+        }
+    }
+
+    fn fail_sync(&mut self, rows: RowMask) {
+        self.st.syncing.remove(rows);
+        self.acts.sync_failed.insert(rows);
+        self.ask_again(rows);
+    }
+
+    /// What was given up for read errors asks the members again next time.
+    fn ask_again(&mut self, rows: RowMask) {
+        for s in self.strips.iter_mut() {
+            let gone = rows.minus(s.uptodate);
+            s.read_error.remove(gone);
         }
     }
 
@@ -224,11 +242,7 @@ impl Machine<'_> {
         self.need(|_, s| s.access != Access::Missing);
         match self.fetch(row, rows) {
             Fetch::Wait => return,
-            Fetch::Lost => {
-                self.st.syncing.remove(rows);
-                self.acts.sync_failed.insert(rows);
-                return;
-            }
+            Fetch::Lost => return self.fail_sync(rows),
             Fetch::Ready => {}
         }
         if self.policy.blocked {
@@ -270,7 +284,7 @@ impl Machine<'_> {
         let work = self
             .strips
             .iter()
-            .fold(RowMask::EMPTY, |all, s| all | (s.read_error & s.uptodate))
+            .fold(RowMask::EMPTY, |all, s| all | s.fixable())
             .minus(self.st.busy | self.st.in_ops | self.st.syncing);
         self.for_each_kind(work, |m, row, rows| m.rewrite(row, rows));
     }
@@ -318,7 +332,10 @@ impl Machine<'_> {
         match self.fetch(row, rows) {
             Fetch::Ready => {}
             Fetch::Wait => return,
-            Fetch::Lost => return self.fail_waiting(rows),
+            Fetch::Lost => {
+                self.fail_waiting(rows);
+                return self.ask_again(rows);
+            }
         }
         if (self.any_reading() & rows).any() {
             return;

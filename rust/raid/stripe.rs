@@ -40,6 +40,8 @@ pub(crate) enum Access {
 pub(crate) struct StripActs {
     /// Read these rows from the member.
     pub(crate) read: RowMask,
+    /// Read these rows too, each on its own: a longer read failed.
+    pub(crate) read_alone: RowMask,
     /// Write these rows to the member.
     pub(crate) write: RowMask,
     /// Copy these rows to the read bios that wait for them.
@@ -72,6 +74,8 @@ pub(crate) struct Strip {
     pub(super) towrite: RowMask,
     /// A waiting write piece covers the whole page.
     pub(super) overwrite: RowMask,
+    /// A read of several rows failed, and this was one of them.
+    pub(super) suspect: RowMask,
     /// The member could not read the row.
     pub(super) read_error: RowMask,
     /// Becomes uptodate when the running op is done.
@@ -94,11 +98,13 @@ impl Strip {
             toread: RowMask::EMPTY,
             towrite: RowMask::EMPTY,
             overwrite: RowMask::EMPTY,
+            suspect: RowMask::EMPTY,
             read_error: RowMask::EMPTY,
             op_result: RowMask::EMPTY,
             need: false,
             act: StripActs {
                 read: RowMask::EMPTY,
+                read_alone: RowMask::EMPTY,
                 write: RowMask::EMPTY,
                 fill: RowMask::EMPTY,
                 drain: RowMask::EMPTY,
@@ -112,6 +118,15 @@ impl Strip {
     pub(super) fn readable(&self) -> RowMask {
         match self.access {
             Access::Full => !self.read_error,
+            Access::WriteOnly | Access::Missing => RowMask::EMPTY,
+        }
+    }
+
+    /// Rows that the member could not read, and whose content is known: it can
+    /// be told.
+    pub(super) fn fixable(&self) -> RowMask {
+        match self.access {
+            Access::Full => self.read_error & self.uptodate,
             Access::WriteOnly | Access::Missing => RowMask::EMPTY,
         }
     }
@@ -235,7 +250,7 @@ impl State {
         (self.busy | self.in_ops | self.sync_want | self.syncing).is_empty()
             && strips
                 .iter()
-                .all(|s| (s.toread | s.towrite | s.reading | s.writing).is_empty())
+                .all(|s| (s.toread | s.towrite | s.reading | s.writing | s.fixable()).is_empty())
     }
 
     /// A read piece was attached: `rows` of strip `slot`.
@@ -425,12 +440,18 @@ impl Machine<'_> {
         let Some(s) = self.strips.get_mut(slot) else {
             return;
         };
+        let alone = rows.count() <= 1;
         let rows = rows & s.reading;
         s.reading.remove(rows);
         if ok {
             s.uptodate.insert(rows);
-        } else if s.access == Access::Full {
+            s.suspect.remove(rows);
+        } else if s.access == Access::Full && alone {
             s.read_error.insert(rows);
+            s.suspect.remove(rows);
+        } else if s.access == Access::Full {
+            // One bad sector fails a whole read: find out which row has it.
+            s.suspect.insert(rows);
         }
     }
 

@@ -68,18 +68,20 @@ impl Config {
         };
         let (fail, read_error, media_error) = (some(70, 4), some(50, 10), some(40, 4));
         let journal = rng.chance(30);
+        let most = if rng.chance(10) { 600 } else { 150 };
+        let events = 30 + rng.below(most);
         Self {
             members,
             rows,
             p,
             q,
-            events: 30 + rng.below(150),
+            events,
             fail,
             read_error,
             media_error,
             journal,
             journal_toggles: rng.chance(10),
-            journal_fails: journal && !calm && rng.chance(20),
+            journal_fails: journal && !calm && rng.chance(30),
             hold: if rng.chance(30) { 1 + rng.below(5) } else { 0 },
             sync: if rng.chance(60) { 1 + rng.below(6) } else { 0 },
             rmw: rng.chance(80),
@@ -234,6 +236,8 @@ struct World {
     errors: Vec<RowMask>,
     broken: bool,
     journal_dead: bool,
+    /// Rows whose write under way is stable in the journal.
+    journaled: RowMask,
     // Syncs, as md drives them.
     sync_out: RowMask,
     sync_left: RowMask,
@@ -325,6 +329,7 @@ impl World {
             errors: vec![RowMask::EMPTY; c.members],
             broken: false,
             journal_dead: false,
+            journaled: RowMask::EMPTY,
             sync_out: RowMask::EMPTY,
             sync_left: RowMask::EMPTY,
             sync_failed: false,
@@ -509,11 +514,15 @@ impl World {
 
     // ---- syncs ----
 
+    fn spare_waits(&self) -> bool {
+        (0..self.c.members).any(|s| self.access(s) == Access::WriteOnly)
+    }
+
     fn start_sync(&mut self) {
         if self.sync_out.any() || self.sync_left.any() {
             return;
         }
-        self.rebuild = (0..self.c.members).any(|s| self.access(s) == Access::WriteOnly);
+        self.rebuild = self.spare_waits();
         if self.rebuild {
             self.policy.repair = true;
             self.sync_left = RowMask::first(self.c.rows);
@@ -1026,6 +1035,7 @@ impl World {
         for row in acts.fail_write.iter() {
             self.judge_fail_write(row);
         }
+        self.journaled.remove(acts.complete | acts.fail_write);
         for part in &mut self.parts {
             if part.write {
                 part.failed |=
@@ -1130,7 +1140,14 @@ impl World {
             } else {
                 [acts.read, RowMask::EMPTY]
             };
-            for (start, n) in groups.iter().flat_map(|g| g.runs()) {
+            // Rows to be read alone: each a bio of its own.
+            let alone = if write {
+                RowMask::EMPTY
+            } else {
+                acts.read_alone
+            };
+            let runs = groups.iter().flat_map(|g| g.runs());
+            for (start, n) in runs.chain(alone.iter().map(|row| (row, 1))) {
                 let step = if self.c.row_bios { 1 } else { n };
                 for start in (start..start + n).step_by(step as usize) {
                     let rows = RowMask::range(start, step);
@@ -1164,6 +1181,15 @@ impl World {
                     self,
                     !self.garbage[io.slot].has(row),
                     "garbage is written: slot {} row {row}",
+                    io.slot
+                );
+                let user = self.parts.iter().any(|p| p.write && p.busy.has(row));
+                judge!(
+                    self,
+                    !(self.journal_dead && user)
+                        || self.c.journal_toggles
+                        || self.journaled.has(row),
+                    "written past a journal that is gone: slot {} row {row}",
                     io.slot
                 );
                 let waits = self.in_journal(io.slot, row);
@@ -1503,6 +1529,7 @@ impl World {
             tell!(self, "the journal fails");
             self.journal_dead = true;
             self.policy.refuse_writes = true;
+            self.policy.journal = false;
             self.note_impaired();
         }
         let i = self.rng.below(self.journal.len() as u64) as usize;
@@ -1513,6 +1540,9 @@ impl World {
                 self.pages[slot][row as usize] == page,
                 "page changed under the journal: slot {slot} row {row}"
             );
+        }
+        if !self.journal_dead {
+            self.journaled.insert(rows);
         }
         self.event(Event::JournalDone {
             rows,
@@ -1554,7 +1584,7 @@ impl World {
                 }
             }
             88..=90 => self.replace_member(),
-            91..=93 if self.rng.chance(15 * self.c.sync) => self.start_sync(),
+            91..=93 if self.spare_waits() || self.rng.chance(15 * self.c.sync) => self.start_sync(),
             94..=95 => self.want_sync(),
             96..=97 => {
                 if self.c.hold > 0 {
@@ -1602,6 +1632,7 @@ impl World {
     fn quiesce(&mut self) {
         tell!(self, "no more work comes");
         self.quiet = true;
+        let mut healings = self.rng.below(4);
         for _ in 0..100_000 {
             self.now += 1;
             self.looks = 0;
@@ -1621,6 +1652,11 @@ impl World {
                 self.unblock();
             } else if self.sync_left.any() {
                 self.want_sync();
+            } else if healings > 0 && !self.broken && self.degraded() > 0 {
+                // The next failure may come while this goes on.
+                healings -= 1;
+                self.replace_member();
+                self.start_sync();
             } else if !self.again {
                 return self.judge_end();
             }
