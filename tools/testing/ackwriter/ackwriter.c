@@ -65,7 +65,7 @@ struct rec {
 };
 
 struct slot {
-	uint64_t magic, seed;
+	uint64_t magic, run;
 	uint32_t thread, index, count, pad;
 	struct rec rec[RECS];
 	uint64_t pad2[2];
@@ -73,9 +73,10 @@ struct slot {
 };
 
 struct header {
-	uint64_t magic, seed, span, slots;
+	/* `run` tells this log's slots from what was on the device before. */
+	uint64_t magic, seed, run, span, slots;
 	uint32_t threads, max_extent, big, align;
-	uint64_t pad[57];
+	uint64_t pad[56];
 	uint64_t sum;
 };
 
@@ -319,9 +320,12 @@ static void write_header(uint64_t log_bytes)
 {
 	struct header *h = aligned(SECTOR);
 	struct slot *empty = aligned(SECTOR);
+	struct timespec t;
 
+	clock_gettime(CLOCK_REALTIME, &t);
 	head = (struct header){
 		.magic = HEADER_MAGIC, .seed = opt.seed,
+		.run = t.tv_sec * 1000000000ull + t.tv_nsec,
 		.span = opt.span / SECTOR, .threads = opt.threads,
 		.max_extent = opt.max_io / SECTOR, .big = opt.big,
 		.align = opt.align,
@@ -397,7 +401,7 @@ static void read_log_of(struct thread *t)
 		if (!transfer(logfd, false, copy, SECTOR,
 			      slot_byte(t->number, i), 0))
 			die("reading the log: %s", strerror(errno));
-		if (copy->magic != SLOT_MAGIC || copy->seed != head.seed ||
+		if (copy->magic != SLOT_MAGIC || copy->run != head.run ||
 		    copy->index != i) {
 			free(copy);
 			return;
@@ -421,7 +425,7 @@ static void make_threads(bool from_log)
 		t->number = i;
 		t->slot = aligned(SECTOR);
 		t->slot->magic = SLOT_MAGIC;
-		t->slot->seed = head.seed;
+		t->slot->run = head.run;
 		t->slot->thread = i;
 		if (from_log)
 			read_log_of(t);

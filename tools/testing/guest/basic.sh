@@ -47,7 +47,7 @@ life()
 	clean_up
 }
 
-use raid5c
+use "$MODULE"
 number=0
 for spec in "$@"; do
 	number=$((number + 1))

@@ -8,6 +8,8 @@ set -u
 MD=/dev/md0
 SYS=/sys/block/md0/md
 ACK=/lab/ackwriter
+# The module under test; raid456 shows whether a test is right.
+MODULE=${MODULE:-raid5c}
 # What never written sectors may hold: zeroes; or with --any-initial, anything.
 INITIAL=
 # The words are devices, so splitting is meant.

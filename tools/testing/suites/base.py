@@ -94,8 +94,10 @@ class Verdicts:
 class Context:
     """One run of the driver: its options, log directory, modules."""
 
-    def __init__(self, logs, full=False, seed=1, verbose=False, source=None):
+    def __init__(self, logs, full=False, seed=1, verbose=False, source=None,
+                 under="raid5c"):
         self.logs = Path(logs)
+        self.under = under
         self.source = source or REPO
         self.full = full
         self.seed = seed
@@ -163,7 +165,8 @@ def parse_cases(verdicts, job, prefix):
 
 def boot(ctx, guest, script, name, args=(), env=None, timeout=300, tools=()):
     """Start a job in a machine, with what every job needs."""
-    env = {"SEED": ctx.seed, "FULL": int(ctx.full), **(env or {})}
+    env = {"SEED": ctx.seed, "FULL": int(ctx.full),
+           "MODULE": ctx.under, **(env or {})}
     guest.start(guest_script(script), args, env,
                 files=[build_tool(tool) for tool in
                        ("ackwriter", *tools)])

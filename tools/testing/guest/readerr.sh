@@ -1,0 +1,152 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Sectors of a member that cannot be read, or not be written either: what is
+# read is right all the same. The last disk is the writer's log.
+
+. /lab/guest/lib.sh
+LOG=${DISK[-1]}
+SIZE=24576
+
+# A member with a table of one's own; TABLE is read from standard input.
+mapped()
+{
+	dmsetup create "$1" || fail "no table for $1"
+}
+
+swap()
+{
+	dmsetup load "$1" || fail "no new table for $1"
+	dmsetup suspend --nolockfs "$1"
+	dmsetup resume "$1"
+}
+
+build()
+{
+	create_args=(--run --level="$1" --raid-devices=4 --size=$SIZE
+		--chunk=64 --assume-clean)
+	shift
+	must mdadm --create $MD "${create_args[@]}" "${DISK[0]}" "$1" \
+		"${DISK[2]}" "${DISK[3]}"
+	put --seed $((SEED * 100 + 31)) --ops 400 --threads 6
+	again "$1"
+}
+
+# Stop and assemble: what was written is no longer in the stripe cache.
+again()
+{
+	stop_md
+	must mdadm --assemble --run $MD "${DISK[0]}" "$1" "${DISK[2]}" \
+		"${DISK[3]}"
+}
+
+linear()
+{
+	echo "0 $(blockdev --getsz "${DISK[1]}") linear ${DISK[1]} 0"
+}
+
+# Bad from FROM for COUNT sectors, as the error target knows it.
+hole()
+{
+	local from=$1 count=$2 end
+	end=$(blockdev --getsz "${DISK[1]}")
+	echo "0 $from linear ${DISK[1]} 0"
+	echo "$from $count error"
+	echo "$((from + count)) $((end - from - count)) linear ${DISK[1]} $((from + count))"
+}
+
+unreadable()
+{
+	local offset
+	linear | mapped bad
+	build "$1" /dev/mapper/bad
+	offset=$(mdadm --examine /dev/mapper/bad |
+		sed -n 's/.*Data Offset : \([0-9]*\) .*/\1/p')
+	drop_caches
+	hole $((offset + 1000)) 700 | swap bad
+	verify "with unreadable sectors"
+	verify "with unreadable sectors, read again"
+	linear | swap bad
+	verify "readable again"
+}
+
+# The disk heals a sector that is written: a read error is mended by the
+# rewrite, and the member stays.
+dust()
+{
+	local offset n
+	modprobe dm-dust 2> /dev/null || skip "this kernel has no dm-dust"
+	echo "0 $(blockdev --getsz "${DISK[1]}") dust ${DISK[1]} 0 512" |
+		mapped bad
+	build 5 /dev/mapper/bad
+	offset=$(mdadm --examine /dev/mapper/bad |
+		sed -n 's/.*Data Offset : \([0-9]*\) .*/\1/p')
+	drop_caches
+	for n in 0 1 7 8 200 1000 1001 1002 5000 20000 40001; do
+		dmsetup message bad 0 addbadblock $((offset + n)) > /dev/null
+	done
+	dmsetup message bad 0 enable > /dev/null
+	verify "with bad sectors"
+	[ "$(get degraded)" = 0 ] ||
+		fail "the member was thrown out for sectors that can be mended"
+	sync_now check
+	[ "$(get degraded)" = 0 ] || fail "thrown out by a check"
+	[ "$MISMATCH" = 0 ] || fail "mismatch_cnt is $MISMATCH"
+	dmsetup message bad 0 countbadblocks
+	dmsetup message bad 0 countbadblocks 2>&1 | grep -q " 0 bad" ||
+		dmesg | grep -q "countbadblocks: 0 bad" ||
+		fail "bad sectors are left: $(dmsetup message bad 0 countbadblocks 2>&1)"
+	verify "mended"
+}
+
+# Writes fail: the member goes, the writer does not notice.
+unwritable()
+{
+	local offset
+	linear | mapped bad
+	build 5 /dev/mapper/bad
+	offset=$(mdadm --examine /dev/mapper/bad |
+		sed -n 's/.*Data Offset : \([0-9]*\) .*/\1/p')
+	hole $((offset + 2000)) 20000 | swap bad
+	put --resume --ops 400 --read 20
+	verify "with unwritable sectors"
+	verify "with unwritable sectors, again"
+}
+
+# Degraded, and a sector of another member is unreadable: that sector is
+# lost, an error and no garbage; all others are right.
+doubly()
+{
+	local offset
+	linear | mapped bad
+	build 5 /dev/mapper/bad
+	offset=$(mdadm --examine /dev/mapper/bad |
+		sed -n 's/.*Data Offset : \([0-9]*\) .*/\1/p')
+	must mdadm $MD --fail "${DISK[3]}"
+	again /dev/mapper/bad
+	drop_caches
+	hole $((offset + 1000)) 8 | swap bad
+	$ACK check --dev $MD --log "$LOG" > /tmp/verify 2>&1
+	cat /tmp/verify
+	grep -q " 0 WRONG" /tmp/verify || fail "garbage instead of errors"
+	grep -q "Input/output error" /tmp/verify ||
+		fail "no error for what is lost"
+}
+
+use "$MODULE"
+clean_up
+# The writer checks zeroes, so members must begin as such.
+fresh()
+{
+	for disk in "${DISK[@]:0:4}"; do
+		blkdiscard -f "$disk" 2> /dev/null ||
+			dd if=/dev/zero of="$disk" bs=1M oflag=direct 2> /dev/null
+	done
+}
+for name in "$@"; do
+	fresh
+	# shellcheck disable=SC2086
+	try "${name/:/ raid}" ${name/:/ }
+	clean_up
+done
+finish

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Resync, check, repair, rebuild; members that cannot be read."""
+
+from .base import run_job
+
+CASES = ("initial", "resumed", "mismatch", "repaired_data", "window",
+         "check_under_load", "rebuild_under_load", "rebuild_resumed",
+         "dying", "two_dead")
+
+
+def sync(ctx, verdicts):
+    """Resync, check, repair and rebuild: stopped, resumed, under load."""
+    for seed in range(ctx.pick(1, 10)):
+        run_job(ctx, verdicts, "um", "sync.sh", f"sync-{seed}",
+                [64] * 5 + [64, 64], CASES, timeout=900, cpus=2,
+                env={"SEED": ctx.seed + seed})
+
+
+def sync_journal(ctx, verdicts):
+    """The same with a journal (which does not resync after a stop)."""
+    cases = [case for case in CASES]
+    run_job(ctx, verdicts, "um", "sync.sh", "sync-journal",
+            [64] * 5 + [64, 64], cases, timeout=900, cpus=2,
+            env={"JOURNAL": 1})
+
+
+def readerr(ctx, verdicts):
+    """Unreadable and unwritable sectors are served from the others."""
+    run_job(ctx, verdicts, "um", "readerr.sh", "readerr",
+            [40] * 4 + [64],
+            ["unreadable:5", "unreadable:4", "dust", "unwritable", "doubly"],
+            timeout=600, cpus=2)
