@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Power cuts at random moments, and what is there afterwards."""
+
+import random
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+
+from .base import (MachineError, boot, complaints, keep_logs, machine,
+                   parse_cases)
+
+# How many sets of disks are kept of rounds that failed.
+KEEP = 3
+# Cuts that an array lives through before another shape is taken.
+PER_ARRAY = 4
+
+
+@dataclass
+class Plan:
+    """What a series of cuts is about."""
+
+    name: str
+    kind: str = "um"
+    cuts: int = 30
+    journal: bool = True
+    missing: bool = False
+    # Who writes, and who recovers: taken in turns.
+    modules: tuple = ("raid5c",)
+    # One in so many recoveries is cut short as well; 0: none.
+    cut_recovery: int = 5
+    # Whether lives end in clean stops instead.
+    clean: bool = False
+    slow: float = 1.0
+
+
+SHAPES = ((5, 4, 64), (5, 3, 4), (5, 4, 512), (4, 4, 64), (5, 5, 16),
+          (5, 2, 64))
+SIZE_KIB = 16384
+
+
+class Series:
+    """One array after the other, cut again and again."""
+
+    def __init__(self, ctx, verdicts, plan):
+        self.ctx = ctx
+        self.verdicts = verdicts
+        self.plan = plan
+        self.rng = random.Random(f"{plan.name} {ctx.seed}")
+        self.guest = None
+        self.kept = 0
+        self.life = 0
+        self.number = 0
+        self.early = 0
+        self.shape = None
+
+    def fresh(self):
+        """Take new disks, all zeroes, and another shape."""
+        self.shape = SHAPES[self.life % len(SHAPES)]
+        self.life += 1
+        members = self.shape[1]
+        sizes = [SIZE_KIB / 1024 + 8] * members
+        sizes += [self.rng.choice((8, 16, 32))] if self.plan.journal else []
+        cpus = 2 if self.plan.kind == "qemu" else self.rng.choice((1, 1, 2))
+        self.guest = machine(self.ctx, self.plan.kind, self.plan.name,
+                             [*sizes, 64], cpus=cpus)
+
+    def settings(self, module, recover, write, stop=False):
+        """Return the environment for guest/cut.sh."""
+        level, members, chunk = self.shape
+        missing = str(self.rng.randrange(members)) \
+            if self.plan.missing and recover else "-"
+        return {"MODULE": module, "LEVEL": level, "MEMBERS": members,
+                "CHUNK": chunk, "SIZE": SIZE_KIB,
+                "JOURNAL": int(self.plan.journal), "MISSING": missing,
+                "RECOVER": int(recover), "WRITE": write, "STOP": int(stop)}
+
+    def writing(self, ending):
+        """Return options for a writer that is cut, or ends by itself."""
+        rng = self.rng
+        return (f"--seed {rng.randrange(1, 1 << 31)} "
+                f"--threads {rng.choice((1, 4, 8, 16))} "
+                f"--big {rng.choice((0, 5, 30))} "
+                f"--align {rng.choice((1, 1, 8))} "
+                f"--fua {rng.choice((0, 5))} --fsync {rng.choice((0, 3))} "
+                f"--read {rng.choice((0, 10))} --span 24M "
+                f"--{'ops 500' if ending else 'seconds 120'}")
+
+    def round(self, kind, module, recover):
+        """One life, of a kind of:
+
+        write: recover, write until the power goes
+        early: the power goes during recovery
+        stop: recover, write, stop cleanly
+        end: recover, and no more
+
+        Return whether the array lives on.
+        """
+        self.number += 1
+        name = f"{self.plan.name}-{self.number}"
+        write = "" if kind == "end" else self.writing(kind == "stop")
+        wait = {"write": "ackwriter: writing:",
+                "early": "RECOVERING"}.get(kind)
+        delay = self.plan.slow * self.rng.uniform(
+            0, 0.5 if kind == "early" else 2.0)
+        env = self.settings(module, recover, write, kind == "stop")
+        story = ""
+        try:
+            boot(self.ctx, self.guest, "cut.sh", name, env=env)
+            self.cut(wait, delay)
+        except MachineError as error:
+            self.guest.kill()
+            story = str(error).splitlines()[0]
+        job, kernel = keep_logs(self.ctx, self.guest, name)
+        with open(self.ctx.logs / f"{name}.log", "a",
+                  encoding="utf-8") as log:
+            log.write("\nsettings: " + " ".join(
+                f"{k}={v!r}" for k, v in env.items()) +
+                f"\n{kind}: " + (f"cut {delay:.3f} s after {wait!r}\n"
+                                 if wait else "to the end\n"))
+        return self.judge(name, kind, job, kernel, story)
+
+    def cut(self, wait, delay):
+        """Kill the machine some time after it says `wait`."""
+        patience = 120 * self.plan.slow
+        if wait is None:
+            if self.guest.wait(patience * 2):
+                raise MachineError("the job failed")
+            return
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            text = self.guest.job_log.read_text(errors="replace")
+            if self.guest.ended or self.guest.process.poll() is not None:
+                raise MachineError("ended before the cut")
+            if wait in text:
+                time.sleep(delay)
+                self.guest.kill()
+                return
+            time.sleep(0.01)
+        raise MachineError(f"no {wait!r} in {patience:.0f} s")
+
+    def judge(self, name, kind, job, kernel, story):
+        """Record a round; return whether the array can be used further."""
+        before = self.verdicts.count("FAIL")
+        parse_cases(self.verdicts, job, f"{name}: ")
+        known = self.verdicts.count("FAIL") > before
+        # The writer must have been alive when the power went.
+        if kind == "write" and " errors in " in job:
+            story = story or "the writer ended before the cut"
+        if story and not known:
+            self.verdicts.add("FAIL", f"{name}: life", story)
+        bad = complaints(kernel)
+        if bad:
+            self.verdicts.add("FAIL", f"{name}: kernel log", bad[0][:200])
+        if self.verdicts.count("FAIL") == before:
+            return True
+        self.keep(name)
+        return False
+
+    def keep(self, name):
+        """Keep the disks of a round that failed."""
+        if self.kept >= KEEP:
+            return
+        self.kept += 1
+        subprocess.run(["tar", "-C", str(self.guest.workdir), "--sparse",
+                        "-czf", str(self.ctx.logs / f"{name}.disks.tgz"),
+                        *(disk.path.name for disk in self.guest.disks)],
+                       check=False)
+
+    def run(self):
+        """All cuts; a new array every few, and after every failure."""
+        done, here, alive = 0, 0, False
+        live = "stop" if self.plan.clean else "write"
+        while done < self.plan.cuts or alive:
+            module = self.plan.modules[self.number % len(self.plan.modules)]
+            if alive and (here == PER_ARRAY or done == self.plan.cuts):
+                self.round("end", module, True)
+                alive = False
+                continue
+            if not alive:
+                self.fresh()
+                here = 0
+            kind = live
+            if alive and self.plan.cut_recovery and \
+                    not self.rng.randrange(self.plan.cut_recovery):
+                kind = "early"
+                self.early += 1
+            else:
+                done, here = done + 1, here + 1
+            alive = self.round(kind, module, alive)
+        shutil.rmtree(self.guest.workdir, ignore_errors=True)
+        early = f" and {self.early} of recoveries" if self.early else ""
+        print(f"    {self.plan.name}: {done} "
+              f"{'clean stops' if self.plan.clean else 'cuts of the writer'}"
+              f"{early}, seed {self.ctx.seed}", flush=True)
+
+
+def _play(ctx, verdicts, plan):
+    """Run a series under the module of this run."""
+    if ctx.under != "raid5c" and plan.modules == ("raid5c",):
+        plan.modules = (ctx.under,)
+    Series(ctx, verdicts, plan).run()
+
+
+def powercut(ctx, verdicts):
+    """Cuts with a journal, all members there: nothing acknowledged is lost,
+    data and parity agree."""
+    _play(ctx, verdicts, Plan("powercut", cuts=ctx.pick(12, 30)))
+
+
+def powercut_missing(ctx, verdicts):
+    """The same with one member missing at recovery: no write hole."""
+    _play(ctx, verdicts, Plan("powercut-missing", cuts=ctx.pick(12, 30),
+                              missing=True))
+
+
+def powercut_resync(ctx, verdicts):
+    """Cuts without a journal: the resync makes data and parity agree."""
+    _play(ctx, verdicts, Plan("powercut-resync", cuts=ctx.pick(4, 30),
+                              journal=False))
+
+
+def powercut_stock(ctx, verdicts):
+    """A few cuts of Debian's kernel in QEMU, with and without a member."""
+    _play(ctx, verdicts, Plan("powercut-stock", kind="qemu",
+                              cuts=ctx.pick(2, 10), slow=4, cut_recovery=0))
+    _play(ctx, verdicts, Plan("powercut-stock-missing", kind="qemu",
+                              cuts=ctx.pick(2, 10), slow=4, missing=True,
+                              cut_recovery=0))
+
+
+def interop(ctx, verdicts):
+    """Cut under one module, recovered by the other, in turns; and clean
+    hand-over both ways."""
+    cuts = ctx.pick(6, 20)
+    for missing in (False, True):
+        name = "interop-missing" if missing else "interop"
+        Series(ctx, verdicts, Plan(name, cuts=cuts, missing=missing,
+                                   modules=("raid5c", "raid456"),
+                                   cut_recovery=0)).run()
+    Series(ctx, verdicts, Plan("interop-clean", cuts=ctx.pick(4, 8),
+                               modules=("raid5c", "raid456"), clean=True,
+                               cut_recovery=0)).run()
