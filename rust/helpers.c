@@ -69,20 +69,9 @@ u32 raid5c_crc32c(u32 seed, const void *data, size_t len)
 	return crc32c(seed, data, len);
 }
 
-struct workqueue_struct *raid5c_alloc_workqueue(const char *name,
-						unsigned int flags)
+struct workqueue_struct *raid5c_alloc_workqueue(const char *name)
 {
-	return alloc_workqueue("%s", flags | WQ_MEM_RECLAIM, 0, name);
-}
-
-unsigned int raid5c_wq_percpu(void)
-{
-	return WQ_PERCPU;
-}
-
-unsigned int raid5c_wq_unbound(void)
-{
-	return WQ_UNBOUND;
+	return alloc_workqueue("%s", WQ_MEM_RECLAIM | WQ_PERCPU, 0, name);
 }
 
 /* bios */

@@ -9,16 +9,11 @@ use crate::{
         direct::{self, InFlight},
         round,
     },
-    journal::unit::UnitRef,
-    lib::{
-        clock::warn_limited,
-        noio::NoIo,
-        workqueue::{OwnQueue, Placement},
-    },
+    lib::{clock::warn_limited, noio::NoIo, workqueue::OwnQueue},
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
         rdev::{Rdev, RdevFlag},
-        thread::{OwnThread, Worker},
+        thread::OwnThread,
     },
     raid::{
         geometry::Geometry,
@@ -92,15 +87,15 @@ pub(crate) struct Array {
     #[pin]
     journal: SpinLock<Option<Arc<Journal>>>,
     #[pin]
-    reclaim: SpinLock<Option<OwnThread<Array>>>,
+    pub(super) reclaim: SpinLock<Option<OwnThread<Array>>>,
     /// The reclaim thread has something to look at.
-    reclaim_wanted: Atomic<u32>,
+    pub(super) reclaim_wanted: Atomic<u32>,
     /// Stripes may find room in the journal now.
-    feed_wanted: Atomic<u32>,
-    feedings: Atomic<u64>,
+    pub(super) feed_wanted: Atomic<u32>,
+    pub(super) feedings: Atomic<u64>,
     /// A device failed since md's thread last looked.
     trouble: Atomic<u32>,
-    stopping: Atomic<u32>,
+    pub(super) stopping: Atomic<u32>,
     /// Stripes of which a sync is under way.
     pub(crate) syncs: Atomic<usize>,
     /// Requests that are being taken in.
@@ -124,7 +119,7 @@ impl Array {
         let disks = usize::try_from(geo.raid_disks())?;
         let members = Members::new(disks)?;
         let pages = BUSY_ROWS.checked_mul(disks).ok_or(EINVAL)?;
-        let queue = OwnQueue::new(c"raid5c", Placement::Unbound)?;
+        let queue = OwnQueue::new(c"raid5c")?;
         let mddev = mddev.to_ref();
         Arc::pin_init(
             try_pin_init!(Self {
@@ -309,15 +304,6 @@ impl Array {
         }
     }
 
-    /// Makes room in the journal on behalf of md, which holds the lock that the
-    /// reclaim thread would need.
-    fn reclaim_locked(&self) {
-        if let Some(journal) = self.journal() {
-            journal.reclaim(true, false);
-            self.feed();
-        }
-    }
-
     /// A device failed; in any context. What waits for it is told by md's
     /// thread.
     pub(super) fn note_failure(&self) {
@@ -346,28 +332,6 @@ impl Array {
                 return;
             }
         }
-    }
-
-    /// Has stripes handled whose rows waited for room in the journal.
-    pub(super) fn feed(&self) {
-        // What finds no room again gets the new number, and is left alone.
-        let feeding = self.feedings.fetch_add(1, Full).wrapping_add(1);
-        let mut from = 0;
-        while let Some((stripe, at)) = self.cache.find_from(from, |s| s.take_starved(feeding)) {
-            from = at;
-            Stripe::handle(&stripe);
-        }
-    }
-
-    /// The number of the feeding under way.
-    pub(super) fn feeding(&self) -> u64 {
-        self.feedings.fetch_add(0, Full)
-    }
-
-    /// Has the reclaim thread feed the stripes.
-    pub(super) fn want_feed(&self) {
-        self.feed_wanted.xchg(1, Full);
-        self.wake_reclaim();
     }
 
     /// Flushes the caches of all members; a member that cannot is failed.
@@ -427,38 +391,6 @@ impl Array {
         drop(journal);
         self.stopping.xchg(0, Full);
     }
-
-    /// A row whose write went through `unit` of the journal is on the members.
-    pub(super) fn row_done(&self, unit: UnitRef) {
-        if let Some(journal) = self.journal() {
-            journal.row_done(unit);
-        }
-    }
-
-    /// Has the reclaim thread look.
-    pub(super) fn wake_reclaim(&self) {
-        self.reclaim_wanted.xchg(1, Full);
-        if let Some(thread) = self.reclaim.lock().as_ref() {
-            thread.wake();
-        }
-    }
-
-    /// One round of the reclaim thread.
-    fn reclaim_round(&self) {
-        let _noio = NoIo::enter();
-        self.reclaim_wanted.xchg(0, Full);
-        let Some(journal) = self.journal() else {
-            return;
-        };
-        let feed = self.feed_wanted.xchg(0, Full) != 0;
-        if journal.reclaim(false, false) || feed {
-            self.feed();
-        } else if journal.wants_reclaim() {
-            // md's lock was taken: its holder may need a moment.
-            fsleep(Delta::from_millis(2));
-            self.reclaim_wanted.xchg(1, Full);
-        }
-    }
 }
 
 /// A piece of work that has begun; see [`Array::enter`].
@@ -467,18 +399,6 @@ pub(crate) struct Turn<'a>(&'a Array);
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.turns.fetch_sub(1, Full);
-    }
-}
-
-impl Worker for Array {
-    fn run(&self) {
-        loop {
-            self.reclaim_round();
-            if self.reclaim_wanted.fetch_add(0, Full) == 0 || self.stopping.fetch_add(0, Full) != 0
-            {
-                return;
-            }
-        }
     }
 }
 

@@ -7,9 +7,14 @@
 //! as soon as a stripe has put its rows into it; with more, it stays open until
 //! one of them is done, and takes the rows that come meanwhile.
 
-use super::{array::Array, handle::Handler, stripe::Stripe};
+use super::{
+    array::Array,
+    handle::Handler,
+    journal_io::{builder, FlushIo, UnitIo, UnitPages, LABEL},
+    stripe::Stripe,
+};
 use crate::{
-    block::round::{Builder, Done, Label, Op, RoundOwner},
+    block::round::Op,
     journal::{
         format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
         log::{FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed},
@@ -18,9 +23,7 @@ use crate::{
     },
     lib::{
         checksum::{crc32c, crc32c_page},
-        noio::NoIo,
         page::Page,
-        workqueue::OwnQueue,
     },
     md::rdev::{Rdev, RdevFlag, RdevRef, RdevSlot},
     raid::{
@@ -59,26 +62,9 @@ struct Open {
     pages: KVec<Page>,
 }
 
-/// A unit on its way to the journal, or still filling.
-#[pin_data]
-pub(super) struct UnitIo {
-    journal: Arc<Journal>,
-    unit: UnitRef,
-    #[pin]
-    rows: SpinLock<KVec<(Arc<Stripe>, RowMask)>>,
-}
-
-/// A flush of the journal on its way.
-#[pin_data]
-pub(super) struct FlushIo {
-    journal: Arc<Journal>,
-    #[pin]
-    ticket: SpinLock<Option<FlushTicket>>,
-}
-
 /// What the log's lock protects.
-struct State {
-    log: Log<KVec<Unit>>,
+pub(super) struct State {
+    pub(super) log: Log<KVec<Unit>>,
     /// Units that were submitted, by descriptor.
     submitted: KVec<Option<Arc<UnitIo>>>,
 }
@@ -86,22 +72,22 @@ struct State {
 /// The journal of an array.
 #[pin_data]
 pub(crate) struct Journal {
-    array: Arc<Array>,
+    pub(super) array: Arc<Array>,
     rdev: RdevSlot,
     /// Seeds all checksums: crc32c of the array's uuid.
-    seed: u32,
+    pub(super) seed: u32,
     ring: Ring,
     #[pin]
-    state: SpinLock<State>,
+    pub(super) state: SpinLock<State>,
     #[pin]
     open: Mutex<Option<Open>>,
     /// Unit writes in flight.
     writes: Atomic<usize>,
     /// Rows wait because all unit descriptors were in use.
-    busy: Atomic<u32>,
+    pub(super) busy: Atomic<u32>,
     /// One task at a time moves the tail.
     #[pin]
-    reclaiming: Mutex<()>,
+    pub(super) reclaiming: Mutex<()>,
 }
 
 /// The seed of a journal's checksums.
@@ -157,14 +143,6 @@ impl Journal {
     /// Whether `rdev` is the journal's device.
     pub(super) fn is_on(&self, rdev: &Rdev) -> bool {
         self.rdev.is(rdev)
-    }
-
-    /// Whether space is worth being freed, and could be.
-    pub(super) fn wants_reclaim(&self) -> bool {
-        self.array.mddev.ro() == 0
-            && !self.array.has_failed()
-            && self.device().is_some()
-            && self.state.lock().log.wants_reclaim()
     }
 
     /// Appends the write of `rows` of a stripe. Rows for which there is no room
@@ -403,7 +381,7 @@ impl Journal {
     }
 
     /// A unit's write has ended.
-    fn unit_written(self: &Arc<Self>, unit: UnitRef, ok: bool) {
+    pub(super) fn unit_written(self: &Arc<Self>, unit: UnitRef, ok: bool) {
         self.writes.fetch_sub(1, Full);
         if !ok {
             self.device_failed();
@@ -422,7 +400,7 @@ impl Journal {
     }
 
     /// Starts a flush of the journal's cache, if rows wait for one.
-    fn flush(self: &Arc<Self>) {
+    pub(super) fn flush(self: &Arc<Self>) {
         loop {
             let Some(ticket) = self.state.lock().log.next_flush(FlushFor::Rows) else {
                 return;
@@ -468,8 +446,13 @@ impl Journal {
         Ok(())
     }
 
+    /// A flush of the journal has ended.
+    pub(super) fn flushed(&self, ticket: FlushTicket, ok: bool) {
+        self.state.lock().log.flushed(ticket, ok);
+    }
+
     /// Passes the rows of units whose fate is known on to their stripes.
-    fn release(self: &Arc<Self>) {
+    pub(super) fn release(self: &Arc<Self>) {
         loop {
             let (io, outcome) = {
                 let mut state = self.state.lock();
@@ -492,7 +475,7 @@ impl Journal {
     }
 
     /// Tells md that the journal does not work any more.
-    fn device_failed(&self) {
+    pub(super) fn device_failed(&self) {
         let Some(rdev) = self.device() else {
             return;
         };
@@ -504,211 +487,5 @@ impl Journal {
         self.array.mddev.error(&rdev);
         // Rows that wait for room wait for nothing.
         self.array.want_feed();
-    }
-
-    /// A row is on the members.
-    pub(super) fn row_done(&self, unit: UnitRef) {
-        let (wants, spare) = {
-            let mut state = self.state.lock();
-            if state.log.row_done(unit, 1).is_err() {
-                pr_err!(
-                    "{}: internal error: a row of journal unit {} is done twice; please report this\n",
-                    self.array.mddev.name(),
-                    unit.seq()
-                );
-            }
-            (state.log.wants_reclaim(), state.log.spare_units() > 0)
-        };
-        if spare && self.busy.fetch_add(0, Full) != 0 && self.busy.xchg(0, Full) != 0 {
-            self.array.want_feed();
-        } else if wants {
-            self.array.wake_reclaim();
-        }
-    }
-
-    /// Moves the tail as far as it can go, and frees what lies before it.
-    /// `locked`: the caller holds md's lock of the array. `force`: also if
-    /// little is to be gained. True if something was freed.
-    pub(super) fn reclaim(&self, locked: bool, force: bool) -> bool {
-        let _turn = self.reclaiming.lock();
-        let to = {
-            let state = self.state.lock();
-            if !force && !state.log.wants_reclaim() {
-                return false;
-            }
-            match state.log.tail_candidate() {
-                Some(to) => to,
-                None => return false,
-            }
-        };
-        let Some(rdev) = self.device() else {
-            return false;
-        };
-        if self.array.mddev.ro() != 0 || !self.array.flush_members() {
-            return false;
-        }
-        rdev.set_journal_tail(to.block.sector());
-        if locked {
-            self.array.mddev.update_sb_locked();
-        } else if !self.array.mddev.try_update_sb() {
-            return false;
-        }
-        let freed = self.state.lock().log.advance_tail(to);
-        match freed {
-            Ok(freed) => {
-                for (start, n) in [Some(freed.first), freed.second].into_iter().flatten() {
-                    // A journal that cannot discard loses nothing.
-                    let _ = rdev.discard(start.sector(), n.wrapping_mul(8));
-                }
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    /// Leaves an idle log empty: a unit without rows at the head, and the tail
-    /// there. For the end of an array's run, with md's lock held.
-    pub(super) fn close(&self) -> Result {
-        let rdev = self.device().ok_or(EIO)?;
-        let (unit, start) = {
-            let mut state = self.state.lock();
-            if !state.log.is_idle() || state.log.used() <= 1 {
-                return Ok(());
-            }
-            let placed = state.log.place_empty().map_err(|_| ENOSPC)?;
-            let extent = state.log.unit_extent(placed.unit).ok_or(EINVAL)?;
-            (placed.unit, extent.start)
-        };
-        let written = write_empty(&rdev, start, unit.seq(), self.seed);
-        let mut state = self.state.lock();
-        let _ = state.log.written(unit, written.is_ok());
-        if let Some(ticket) = state.log.next_flush(FlushFor::Everything) {
-            // The unit was written with FUA, and what came before it is on
-            // the members.
-            state.log.flushed(ticket, written.is_ok());
-        }
-        while state.log.next_stable().is_some() {}
-        drop(state);
-        written?;
-        self.reclaim(true, true);
-        Ok(())
-    }
-}
-
-/// Writes an empty unit, stable when this returns.
-pub(super) fn write_empty(rdev: &Rdev, at: JournalBlock, seq: u64, seed: u32) -> Result {
-    let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
-    MetaBuilder::new(&mut meta, seq, at).finish(seed, crc32c);
-    let page = Page::new()?;
-    page.write(&meta);
-    rdev.page_io(at.sector(), &page, true, true)
-}
-
-/// What all bios of a journal are about.
-const LABEL: Label = Label {
-    slot: 0,
-    rows: 0,
-    write: true,
-};
-
-/// An empty round; waits for memory, as what it is for cannot be given up.
-fn builder<O: RoundOwner>(owner: &Arc<O>) -> Builder<O> {
-    loop {
-        match Builder::new(owner.clone()) {
-            Ok(round) => return round,
-            Err(_) => super::array::wait_for_memory(),
-        }
-    }
-}
-
-/// A unit's pages in the order of its blocks.
-struct UnitPages<'a> {
-    meta: &'a Page,
-    pages: &'a [Page],
-}
-
-impl<'a> UnitPages<'a> {
-    fn get(&self, i: usize) -> Option<&'a Page> {
-        match i.checked_sub(1) {
-            None => Some(self.meta),
-            Some(i) => self.pages.get(i),
-        }
-    }
-
-    fn part(&'a self, at: usize, n: usize) -> PartIter<'a> {
-        PartIter {
-            of: self,
-            at,
-            end: at.wrapping_add(n),
-        }
-    }
-}
-
-/// Some of a unit's pages.
-struct PartIter<'a> {
-    of: &'a UnitPages<'a>,
-    at: usize,
-    end: usize,
-}
-
-impl<'a> Iterator for PartIter<'a> {
-    type Item = &'a Page;
-
-    fn next(&mut self) -> Option<&'a Page> {
-        if self.at >= self.end {
-            return None;
-        }
-        let page = self.of.get(self.at)?;
-        self.at = self.at.wrapping_add(1);
-        Some(page)
-    }
-}
-
-impl ExactSizeIterator for PartIter<'_> {
-    fn len(&self) -> usize {
-        self.end.saturating_sub(self.at)
-    }
-}
-
-impl RoundOwner for UnitIo {
-    fn round_done(this: Arc<Self>, done: Done<Self>) {
-        let _noio = NoIo::enter();
-        let mut ok = true;
-        for ended in done {
-            ok &= ended.ok;
-        }
-        this.journal.unit_written(this.unit, ok);
-    }
-
-    fn round_queue(&self) -> &OwnQueue {
-        &self.journal.array.queue
-    }
-}
-
-impl FlushIo {
-    fn finish(&self, ok: bool) {
-        if !ok {
-            self.journal.device_failed();
-        }
-        if let Some(ticket) = self.ticket.lock().take() {
-            self.journal.state.lock().log.flushed(ticket, ok);
-        }
-    }
-}
-
-impl RoundOwner for FlushIo {
-    fn round_done(this: Arc<Self>, done: Done<Self>) {
-        let _noio = NoIo::enter();
-        let mut ok = true;
-        for ended in done {
-            ok &= ended.ok;
-        }
-        this.finish(ok);
-        this.journal.flush();
-        this.journal.release();
-    }
-
-    fn round_queue(&self) -> &OwnQueue {
-        &self.journal.array.queue
     }
 }

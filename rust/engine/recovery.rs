@@ -4,7 +4,8 @@
 
 use super::{
     array::{Array, JournalState},
-    journal::{seed, write_empty, Journal},
+    journal::{seed, Journal},
+    journal_io::write_empty,
     members::Members,
 };
 use crate::{

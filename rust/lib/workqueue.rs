@@ -7,17 +7,7 @@ use crate::sys;
 use core::ptr::NonNull;
 use kernel::{bindings, prelude::*, workqueue::Queue};
 
-/// Where the work of a queue runs.
-#[derive(Clone, Copy)]
-pub(crate) enum Placement {
-    /// On the CPU that queued it.
-    #[allow(dead_code)] // the other one measured better
-    PerCpu,
-    /// Anywhere.
-    Unbound,
-}
-
-/// A reclaim-safe workqueue.
+/// A reclaim-safe workqueue; work runs on the CPU that queued it.
 ///
 /// # Invariants
 ///
@@ -33,15 +23,9 @@ unsafe impl Sync for OwnQueue {}
 
 impl OwnQueue {
     /// Allocates a queue.
-    pub(crate) fn new(name: &'static CStr, placement: Placement) -> Result<Self> {
-        // SAFETY: These return constants; the name is a C string.
-        let ptr = unsafe {
-            let flags = match placement {
-                Placement::PerCpu => sys::raid5c_wq_percpu(),
-                Placement::Unbound => sys::raid5c_wq_unbound(),
-            };
-            sys::raid5c_alloc_workqueue(name.as_char_ptr(), flags)
-        };
+    pub(crate) fn new(name: &'static CStr) -> Result<Self> {
+        // SAFETY: The name is a C string.
+        let ptr = unsafe { sys::raid5c_alloc_workqueue(name.as_char_ptr()) };
         Ok(Self {
             ptr: NonNull::new(ptr).ok_or(ENOMEM)?,
         })

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is on its way to the journal: units and flushes.
+
+use super::{journal::Journal, stripe::Stripe};
+use crate::{
+    block::round::{Builder, Done, Label, RoundOwner},
+    journal::{
+        format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
+        log::FlushTicket,
+        unit::UnitRef,
+    },
+    lib::{checksum::crc32c, noio::NoIo, page::Page, workqueue::OwnQueue},
+    md::rdev::Rdev,
+    raid::mask::RowMask,
+};
+use kernel::{
+    prelude::*,
+    sync::{Arc, SpinLock},
+};
+
+/// A unit on its way to the journal, or still filling.
+#[pin_data]
+pub(super) struct UnitIo {
+    pub(super) journal: Arc<Journal>,
+    pub(super) unit: UnitRef,
+    #[pin]
+    pub(super) rows: SpinLock<KVec<(Arc<Stripe>, RowMask)>>,
+}
+
+/// A flush of the journal on its way.
+#[pin_data]
+pub(super) struct FlushIo {
+    pub(super) journal: Arc<Journal>,
+    #[pin]
+    pub(super) ticket: SpinLock<Option<FlushTicket>>,
+}
+
+/// Writes an empty unit, stable when this returns.
+pub(super) fn write_empty(rdev: &Rdev, at: JournalBlock, seq: u64, seed: u32) -> Result {
+    let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
+    MetaBuilder::new(&mut meta, seq, at).finish(seed, crc32c);
+    let page = Page::new()?;
+    page.write(&meta);
+    rdev.page_io(at.sector(), &page, true, true)
+}
+
+/// What all bios of a journal are about.
+pub(super) const LABEL: Label = Label {
+    slot: 0,
+    rows: 0,
+    write: true,
+};
+
+/// An empty round; waits for memory, as what it is for cannot be given up.
+pub(super) fn builder<O: RoundOwner>(owner: &Arc<O>) -> Builder<O> {
+    loop {
+        match Builder::new(owner.clone()) {
+            Ok(round) => return round,
+            Err(_) => super::array::wait_for_memory(),
+        }
+    }
+}
+
+/// A unit's pages in the order of its blocks.
+pub(super) struct UnitPages<'a> {
+    pub(super) meta: &'a Page,
+    pub(super) pages: &'a [Page],
+}
+
+impl<'a> UnitPages<'a> {
+    fn get(&self, i: usize) -> Option<&'a Page> {
+        match i.checked_sub(1) {
+            None => Some(self.meta),
+            Some(i) => self.pages.get(i),
+        }
+    }
+
+    /// `n` of them from the `at`th.
+    pub(super) fn part(&'a self, at: usize, n: usize) -> PartIter<'a> {
+        PartIter {
+            of: self,
+            at,
+            end: at.wrapping_add(n),
+        }
+    }
+}
+
+/// Some of a unit's pages.
+pub(super) struct PartIter<'a> {
+    of: &'a UnitPages<'a>,
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Iterator for PartIter<'a> {
+    type Item = &'a Page;
+
+    fn next(&mut self) -> Option<&'a Page> {
+        if self.at >= self.end {
+            return None;
+        }
+        let page = self.of.get(self.at)?;
+        self.at = self.at.wrapping_add(1);
+        Some(page)
+    }
+}
+
+impl ExactSizeIterator for PartIter<'_> {
+    fn len(&self) -> usize {
+        self.end.saturating_sub(self.at)
+    }
+}
+
+impl RoundOwner for UnitIo {
+    fn round_done(this: Arc<Self>, done: Done<Self>) {
+        let _noio = NoIo::enter();
+        let mut ok = true;
+        for ended in done {
+            ok &= ended.ok;
+        }
+        this.journal.unit_written(this.unit, ok);
+    }
+
+    fn round_queue(&self) -> &OwnQueue {
+        &self.journal.array.queue
+    }
+}
+
+impl FlushIo {
+    /// The flush has ended.
+    pub(super) fn finish(&self, ok: bool) {
+        if !ok {
+            self.journal.device_failed();
+        }
+        if let Some(ticket) = self.ticket.lock().take() {
+            self.journal.flushed(ticket, ok);
+        }
+    }
+}
+
+impl RoundOwner for FlushIo {
+    fn round_done(this: Arc<Self>, done: Done<Self>) {
+        let _noio = NoIo::enter();
+        let mut ok = true;
+        for ended in done {
+            ok &= ended.ok;
+        }
+        this.finish(ok);
+        this.journal.flush();
+        this.journal.release();
+    }
+
+    fn round_queue(&self) -> &OwnQueue {
+        &self.journal.array.queue
+    }
+}

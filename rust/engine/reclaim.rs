@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reclaim: moving the journal's tail, and feeding rows that waited for room.
+//!
+//! Done by a thread of its own, or by `quiesce` on behalf of md while md holds
+//! the array's lock, which moving the tail needs.
+
+use super::{array::Array, journal::Journal, journal_io::write_empty, stripe::Stripe};
+use crate::{
+    journal::{log::FlushFor, unit::UnitRef},
+    lib::noio::NoIo,
+    md::thread::Worker,
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::Full,
+    time::{delay::fsleep, Delta},
+};
+
+impl Journal {
+    /// Whether space is worth being freed, and could be.
+    pub(super) fn wants_reclaim(&self) -> bool {
+        self.array.mddev.ro() == 0
+            && !self.array.has_failed()
+            && self.device().is_some()
+            && self.state.lock().log.wants_reclaim()
+    }
+
+    /// A row is on the members.
+    pub(super) fn row_done(&self, unit: UnitRef) {
+        let (wants, spare) = {
+            let mut state = self.state.lock();
+            if state.log.row_done(unit, 1).is_err() {
+                pr_err!(
+                    "{}: internal error: a row of journal unit {} is done twice; please report this\n",
+                    self.array.mddev.name(),
+                    unit.seq()
+                );
+            }
+            (state.log.wants_reclaim(), state.log.spare_units() > 0)
+        };
+        if spare && self.busy.fetch_add(0, Full) != 0 && self.busy.xchg(0, Full) != 0 {
+            self.array.want_feed();
+        } else if wants {
+            self.array.wake_reclaim();
+        }
+    }
+
+    /// Moves the tail as far as it can go, and frees what lies before it.
+    /// `locked`: the caller holds md's lock of the array. `force`: also if
+    /// little is to be gained. True if something was freed.
+    pub(super) fn reclaim(&self, locked: bool, force: bool) -> bool {
+        let _turn = self.reclaiming.lock();
+        let to = {
+            let state = self.state.lock();
+            if !force && !state.log.wants_reclaim() {
+                return false;
+            }
+            match state.log.tail_candidate() {
+                Some(to) => to,
+                None => return false,
+            }
+        };
+        let Some(rdev) = self.device() else {
+            return false;
+        };
+        if self.array.mddev.ro() != 0 || !self.array.flush_members() {
+            return false;
+        }
+        rdev.set_journal_tail(to.block.sector());
+        if locked {
+            self.array.mddev.update_sb_locked();
+        } else if !self.array.mddev.try_update_sb() {
+            return false;
+        }
+        let freed = self.state.lock().log.advance_tail(to);
+        match freed {
+            Ok(freed) => {
+                for (start, n) in [Some(freed.first), freed.second].into_iter().flatten() {
+                    // A journal that cannot discard loses nothing.
+                    let _ = rdev.discard(start.sector(), n.wrapping_mul(8));
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Leaves an idle log empty: a unit without rows at the head, and the tail
+    /// there. For the end of an array's run, with md's lock held.
+    pub(super) fn close(&self) -> Result {
+        let rdev = self.device().ok_or(EIO)?;
+        let (unit, start) = {
+            let mut state = self.state.lock();
+            if !state.log.is_idle() || state.log.used() <= 1 {
+                return Ok(());
+            }
+            let placed = state.log.place_empty().map_err(|_| ENOSPC)?;
+            let extent = state.log.unit_extent(placed.unit).ok_or(EINVAL)?;
+            (placed.unit, extent.start)
+        };
+        let written = write_empty(&rdev, start, unit.seq(), self.seed);
+        let mut state = self.state.lock();
+        let _ = state.log.written(unit, written.is_ok());
+        if let Some(ticket) = state.log.next_flush(FlushFor::Everything) {
+            // The unit was written with FUA, and what came before it is on
+            // the members.
+            state.log.flushed(ticket, written.is_ok());
+        }
+        while state.log.next_stable().is_some() {}
+        drop(state);
+        written?;
+        self.reclaim(true, true);
+        Ok(())
+    }
+}
+
+impl Array {
+    /// Makes room in the journal on behalf of md, which holds the lock that the
+    /// reclaim thread would need.
+    pub(super) fn reclaim_locked(&self) {
+        if let Some(journal) = self.journal() {
+            journal.reclaim(true, false);
+            self.feed();
+        }
+    }
+
+    /// Has stripes handled whose rows waited for room in the journal.
+    pub(super) fn feed(&self) {
+        // What finds no room again gets the new number, and is left alone.
+        let feeding = self.feedings.fetch_add(1, Full).wrapping_add(1);
+        let mut from = 0;
+        while let Some((stripe, at)) = self.cache.find_from(from, |s| s.take_starved(feeding)) {
+            from = at;
+            Stripe::handle(&stripe);
+        }
+    }
+
+    /// The number of the feeding under way.
+    pub(super) fn feeding(&self) -> u64 {
+        self.feedings.fetch_add(0, Full)
+    }
+
+    /// Has the reclaim thread feed the stripes.
+    pub(super) fn want_feed(&self) {
+        self.feed_wanted.xchg(1, Full);
+        self.wake_reclaim();
+    }
+
+    /// A row whose write went through `unit` of the journal is on the members.
+    pub(super) fn row_done(&self, unit: UnitRef) {
+        if let Some(journal) = self.journal() {
+            journal.row_done(unit);
+        }
+    }
+
+    /// Has the reclaim thread look.
+    pub(super) fn wake_reclaim(&self) {
+        self.reclaim_wanted.xchg(1, Full);
+        if let Some(thread) = self.reclaim.lock().as_ref() {
+            thread.wake();
+        }
+    }
+
+    /// One round of the reclaim thread.
+    fn reclaim_round(&self) {
+        let _noio = NoIo::enter();
+        self.reclaim_wanted.xchg(0, Full);
+        let Some(journal) = self.journal() else {
+            return;
+        };
+        let feed = self.feed_wanted.xchg(0, Full) != 0;
+        if journal.reclaim(false, false) || feed {
+            self.feed();
+        } else if journal.wants_reclaim() {
+            // md's lock was taken: its holder may need a moment.
+            fsleep(Delta::from_millis(2));
+            self.reclaim_wanted.xchg(1, Full);
+        }
+    }
+}
+
+impl Worker for Array {
+    fn run(&self) {
+        loop {
+            self.reclaim_round();
+            if self.reclaim_wanted.fetch_add(0, Full) == 0 || self.stopping.fetch_add(0, Full) != 0
+            {
+                return;
+            }
+        }
+    }
+}
