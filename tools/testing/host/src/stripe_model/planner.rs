@@ -140,6 +140,10 @@ struct Case<'a> {
     acts: &'a Actions,
 }
 
+fn reads(s: &Strip) -> bool {
+    (s.act.read | s.act.read_alone).any()
+}
+
 /// The naive chooser: which strips a write takes, by hand.
 struct Choice {
     rmw: bool,
@@ -254,7 +258,7 @@ impl Case<'_> {
     fn judge_strips(&self) {
         for (slot, (one, s)) in self.ones.iter().zip(self.strips).enumerate() {
             let act = &s.act;
-            if act.read.any() {
+            if reads(s) {
                 self.check(
                     one.cached == Cached::No,
                     "reads what is there or on its way",
@@ -288,7 +292,7 @@ impl Case<'_> {
             self.check(!(s.uptodate & s.reading).any(), "uptodate and being read");
         }
         self.check(
-            self.acts.read == self.strips.iter().any(|s| s.act.read.any()),
+            self.acts.read == self.strips.iter().any(|s| reads(s)),
             "read flag",
         );
         self.check(
@@ -375,7 +379,7 @@ impl Case<'_> {
         for slot in &starving {
             let s = &self.strips[*slot];
             let one = self.ones[*slot];
-            let on_its_way = one.cached == Cached::Coming || s.act.read.any() || s.op_result.any();
+            let on_its_way = one.cached == Cached::Coming || reads(s) || s.op_result.any();
             let sources_come = one.is_lost() && (self.coming() || self.acts.read);
             self.check(
                 on_its_way || sources_come || s.act.fail_read.any(),
@@ -396,7 +400,7 @@ impl Case<'_> {
         }
         for (slot, s) in self.strips.iter().enumerate() {
             self.check(
-                s.act.read.is_empty() || wanted.contains(&slot),
+                !reads(s) || wanted.contains(&slot),
                 "reads what nobody needs",
             );
         }
@@ -619,6 +623,8 @@ fn of_row(acts: &Actions, st: &State, strips: &[Strip], row: u32) -> Vec<bool> {
     for s in strips {
         let masks = [
             s.act.read,
+            s.act.read_alone,
+            s.suspect,
             s.act.write,
             s.act.fill,
             s.act.drain,
@@ -737,6 +743,10 @@ fn rows_together_are_as_rows_alone() {
             for (slot, one) in ones.iter().enumerate() {
                 one.put(&mut strips[slot], row);
                 one.put(&mut strips1[slot], row);
+                if rng.chance(10) {
+                    strips[slot].suspect.insert(RowMask::single(row));
+                    strips1[slot].suspect.insert(RowMask::single(row));
+                }
             }
             put_phase(*phase, &mut st, &mut strips, row);
             put_phase(*phase, &mut st1, &mut strips1, row);
