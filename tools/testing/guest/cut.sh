@@ -7,6 +7,8 @@
 #   MODULE   raid5c or raid456
 #   LEVEL, MEMBERS, CHUNK, SIZE   of the array (SIZE in KiB of a member)
 #   JOURNAL  1: disk number MEMBERS is the journal
+#   FORCE    1: let a dirty array without journal start degraded
+#   DELAYS   milliseconds that a write to each member (and the journal) takes
 #   MISSING  number of the member that is away at recovery; - for none
 #   RECOVER  1: there is an array to recover; 0: make one
 #   WRITE    options for the writer; empty: do not write
@@ -16,8 +18,20 @@
 
 . /lab/guest/lib.sh
 LOG=${DISK[-1]}
+i=0
+for delay in ${DELAYS:-}; do
+	[ -e /sys/module/dm_delay ] || modprobe dm-delay || exit 1
+	disk=${DISK[$i]}
+	dmsetup create "d$i" --table "0 $(blockdev --getsz "$disk") delay $disk 0 0 $disk 0 $delay" ||
+		exit 1
+	DISK[i]=/dev/mapper/d$i
+	i=$((i + 1))
+done
 JOURNAL_DISK=()
 [ "$JOURNAL" = 0 ] || JOURNAL_DISK=("${DISK[$MEMBERS]}")
+
+how=(--run)
+[ "${FORCE:-0}" = 0 ] || how+=(--force)
 
 present()
 {
@@ -31,7 +45,7 @@ recover()
 {
 	echo "RECOVERING"
 	# shellcheck disable=SC2046
-	must mdadm --assemble --run $MD $(present) "${JOURNAL_DISK[@]}"
+	must mdadm --assemble "${how[@]}" $MD $(present) "${JOURNAL_DISK[@]}"
 	echo "RECOVERED"
 	verify "after recovery by $MODULE"
 	if [ "$MISSING" != - ]; then
@@ -49,9 +63,9 @@ recover()
 use "$MODULE"
 if [ "$RECOVER" = 1 ]; then
 	try "recovery by $MODULE" recover
+	# `try` has cleaned up after a failure.
 	[ $failures = 0 ] || exit 1
 else
-	clean_up
 	opts=()
 	[ "$JOURNAL" = 0 ] || opts=(--write-journal "${JOURNAL_DISK[0]}")
 	create "$LEVEL" "$MEMBERS" "$CHUNK" - "$SIZE" --assume-clean \

@@ -7,7 +7,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from .base import (MachineError, boot, complaints, keep_logs, machine,
+from .base import (MachineError, Verdicts, boot, complaints, keep_logs, machine,
                    parse_cases)
 
 # How many sets of disks are kept of rounds that failed.
@@ -31,6 +31,9 @@ class Plan:
     cut_recovery: int = 5
     # Whether lives end in clean stops instead.
     clean: bool = False
+    # Whether a dirty array without journal may start degraded: this is the
+    # write hole, there to show that the checker sees it.
+    force: bool = False
     slow: float = 1.0
 
 
@@ -68,18 +71,24 @@ class Series:
     def settings(self, module, recover, write, stop=False):
         """Return the environment for guest/cut.sh."""
         level, members, chunk = self.shape
+        # Members that are not equally fast: what is under way when the
+        # power goes arrives here and not there.
+        delays = " ".join(str(self.rng.choice((0, 1, 4, 15)))
+                          for _ in range(members + self.plan.journal)) \
+            if self.plan.force or self.rng.randrange(2) else ""
         missing = str(self.rng.randrange(members)) \
             if self.plan.missing and recover else "-"
         return {"MODULE": module, "LEVEL": level, "MEMBERS": members,
-                "CHUNK": chunk, "SIZE": SIZE_KIB,
+                "CHUNK": chunk, "SIZE": SIZE_KIB, "DELAYS": delays,
                 "JOURNAL": int(self.plan.journal), "MISSING": missing,
-                "RECOVER": int(recover), "WRITE": write, "STOP": int(stop)}
+                "FORCE": int(self.plan.force), "RECOVER": int(recover), "WRITE": write, "STOP": int(stop)}
 
     def writing(self, ending):
         """Return options for a writer that is cut, or ends by itself."""
         rng = self.rng
+        threads = (8, 16) if self.plan.force else (1, 4, 8, 16)
         return (f"--seed {rng.randrange(1, 1 << 31)} "
-                f"--threads {rng.choice((1, 4, 8, 16))} "
+                f"--threads {rng.choice(threads)} "
                 f"--big {rng.choice((0, 5, 30))} "
                 f"--align {rng.choice((1, 1, 8))} "
                 f"--fua {rng.choice((0, 5))} --fsync {rng.choice((0, 3))} "
@@ -159,7 +168,7 @@ class Series:
 
     def keep(self, name):
         """Keep the disks of a round that failed."""
-        if self.kept >= KEEP:
+        if self.plan.force or self.kept >= KEEP:
             return
         self.kept += 1
         subprocess.run(["tar", "-C", str(self.guest.workdir), "--sparse",
@@ -218,6 +227,21 @@ def powercut_resync(ctx, verdicts):
     """Cuts without a journal: the resync makes data and parity agree."""
     _play(ctx, verdicts, Plan("powercut-resync", cuts=ctx.pick(4, 30),
                               journal=False))
+
+
+def hole(ctx, verdicts):
+    """Control: without a journal, a missing member must show as loss."""
+    control = Verdicts()
+    Series(ctx, control, Plan("hole", cuts=ctx.pick(6, 20), journal=False,
+                              missing=True, force=True,
+                              cut_recovery=0)).run()
+    lost = [why for verdict, _, why in control.cases
+            if verdict == "FAIL" and "ackwriter: sector" in why]
+    if lost:
+        verdicts.add("ok", f"the checker sees the write hole: {lost[0]}")
+    else:
+        verdicts.add("FAIL", "the checker sees the write hole",
+                     "no cut without a journal lost anything")
 
 
 def powercut_stock(ctx, verdicts):

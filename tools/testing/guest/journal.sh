@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The write journal in trouble: a small ring, a device that fails under load, a
+# tail that does not verify, a journal that is missing. Disks: four members,
+# the journal, the writer's log.
+
+. /lab/guest/lib.sh
+LOG=${DISK[-1]}
+JOURNAL=${DISK[4]}
+SIZE=24576
+SEED=${SEED:-1}
+# Members are reused from case to case.
+INITIAL=--any-initial
+
+build()
+{
+	must mdadm --create $MD --run --level=5 --raid-devices=4 --size=$SIZE \
+		--chunk=64 --assume-clean "${DISK[@]:0:4}" --write-journal "$1"
+}
+
+assemble()
+{
+	must mdadm --assemble $MD "${DISK[@]:0:4}" "$@"
+}
+
+# Bytes written to the members beyond those of the array's superblocks wrap a
+# journal of a few MiB many times.
+wraps()
+{
+	build "$JOURNAL"
+	put --seed $((SEED * 100 + 1)) --ops 3000 --threads 8
+	verify "after many times round the ring"
+	no_mismatch "after many times round the ring"
+	stop_md
+	dmesg -C
+	assemble "$JOURNAL"
+	dmesg | grep "1 units with 0 data pages" ||
+		fail "not a clean start: $(dmesg | grep 'journal recovery')"
+	verify "after assembly"
+	clean_up
+}
+
+# The journal's device begins to fail while writers are at work.
+fails_under_load()
+{
+	local sectors
+	sectors=$(blockdev --getsz "$JOURNAL")
+	echo "0 $sectors linear $JOURNAL 0" | dmsetup create j || fail "no table"
+	build /dev/mapper/j
+	put --seed $((SEED * 100 + 2)) --ops 300 --threads 6
+	$ACK write $INITIAL --dev $MD --log "$LOG" --seed $((SEED * 100 + 3)) \
+		--ops 100000 --threads 6 > /tmp/writer 2>&1 &
+	sleep 1
+	echo "0 $sectors error" | dmsetup load j || fail "no new table"
+	dmsetup suspend --nolockfs j
+	dmsetup resume j
+	wait $! && fail "writing went on without a journal"
+	grep -q "Input/output error\|EIO" /tmp/writer || cat /tmp/writer
+	dd if=/dev/zero of=$MD bs=4k count=1 oflag=direct 2> /dev/null &&
+		fail "a write was taken without a journal"
+	dmesg | grep "journal write failed" || fail "nothing was said"
+	mdadm --detail $MD | grep -i "faulty.*mapper/j\|faulty.*dm-" ||
+		fail "md was not told"
+	verify "with the journal gone"
+	no_mismatch "with the journal gone"
+	stop_md
+}
+
+# What recovery starts from is not there: nothing is made up.
+bad_tail()
+{
+	build "$JOURNAL"
+	put --seed $((SEED * 100 + 4)) --ops 200 --threads 4
+	stop_md
+	local offset
+	offset=$(mdadm --examine "$JOURNAL" | awk '/Data Offset/ {print $4}')
+	dd if=/dev/urandom of="$JOURNAL" bs=1M seek=$((offset / 2048)) \
+		oflag=direct 2> /dev/null
+	dmesg -C
+	assemble "$JOURNAL"
+	dmesg | grep "no valid block at its tail" || fail "nothing was said"
+	[ "$(get array_state)" = readonly ] ||
+		fail "array_state is $(get array_state)"
+	verify "read-only"
+	stop_md
+	mdadm --assemble $MD "${DISK[@]:0:4}" && fail "assembled without a word"
+	must mdadm --assemble --force --run $MD "${DISK[@]:0:4}"
+	[ "$(get array_state)" = readonly ] ||
+		fail "array_state is $(get array_state) without a journal"
+	dmesg | grep "journal device is missing" || fail "nothing was said"
+	mdadm --zero-superblock --quiet "$JOURNAL"
+	must mdadm $MD --add-journal "$JOURNAL"
+	verify "with a new journal"
+	put --seed $((SEED * 100 + 5)) --ops 200 --threads 4
+	no_mismatch "with a new journal"
+	clean_up
+}
+
+use "$MODULE"
+have_journal || skip "no journal"
+try wraps wraps
+try fails-under-load fails_under_load
+try bad-tail bad_tail
+finish
