@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The module comes and goes, and leaves nothing behind."""
+
+from .base import run_job
+
+
+def unload(ctx, verdicts):
+    """Cycles of load, create, write, stop, unload; refusals."""
+    run_job(ctx, verdicts, "um", "unload.sh", "unload", [24] * 4 + [16],
+            env={"CYCLES": ctx.pick(20, 50), "SLACK": 1024},
+            timeout=ctx.pick(600, 1200))
+
+
+def unload_stock(ctx, verdicts):
+    """The same on Debian's kernel."""
+    run_job(ctx, verdicts, "qemu", "unload.sh", "unload-stock",
+            [24] * 4 + [16], timeout=ctx.pick(900, 3600), memory_mb=768,
+            env={"CYCLES": ctx.pick(6, 50), "SLACK": 2048})
