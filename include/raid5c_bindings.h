@@ -22,6 +22,7 @@ enum {
 	RAID5C_REQ_IDLE = (1 << __REQ_IDLE),
 	RAID5C_REQ_NOWAIT = (1 << __REQ_NOWAIT),
 	RAID5C_GFP_NOIO = (__force unsigned int)GFP_NOIO,
+	RAID5C_GFP_NOWAIT = (__force unsigned int)(GFP_NOWAIT | __GFP_NOWARN),
 };
 
 #endif

@@ -128,6 +128,10 @@ impl<O: RoundOwner> Builder<O> {
     /// The pages stay referenced until the round is reported.
     ///
     /// `set` must have been made with [`FRONT_PAD`]; at most 256 pages.
+    ///
+    /// Waits for a bio only if the round is empty. Else `ENOMEM` asks the
+    /// caller to submit what it has first: two rounds that hold bios and wait
+    /// for more could wait for each other.
     pub(crate) fn add<'p>(
         &mut self,
         set: &BioSet,
@@ -144,10 +148,13 @@ impl<O: RoundOwner> Builder<O> {
             Op::Flush => bindings::req_op_REQ_OP_WRITE | sys::RAID5C_REQ_PREFLUSH,
         };
         let vecs = u16::try_from(pages.len())?;
-        // SAFETY: An open device and a live pool; at most 256 vecs.
-        let bio = unsafe {
-            bindings::bio_alloc_bioset(rdev.bdev(), vecs, opf, sys::RAID5C_GFP_NOIO, set.as_ptr())
+        let gfp = if self.count == 0 {
+            sys::RAID5C_GFP_NOIO
+        } else {
+            sys::RAID5C_GFP_NOWAIT
         };
+        // SAFETY: An open device and a live pool; at most 256 vecs.
+        let bio = unsafe { bindings::bio_alloc_bioset(rdev.bdev(), vecs, opf, gfp, set.as_ptr()) };
         if bio.is_null() {
             return Err(ENOMEM);
         }

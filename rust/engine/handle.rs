@@ -21,7 +21,10 @@ use crate::{
         stripe::{clear, plan, Actions, Event, StripActs},
     },
 };
-use kernel::{prelude::*, sync::Arc};
+use kernel::{
+    prelude::*,
+    sync::{atomic::Full, Arc},
+};
 
 /// One strip's share of what is being carried out.
 #[derive(Clone, Copy, Default)]
@@ -133,8 +136,9 @@ impl Stripe {
                 }
                 Look::Idle(enlist) => return Some(enlist),
                 Look::Grow(n) => {
-                    // Tried again on the next round if memory is short.
-                    let _ = work.parts.reserve(n, GFP_KERNEL);
+                    if work.parts.reserve(n, GFP_KERNEL).is_err() {
+                        super::array::wait_for_memory();
+                    }
                 }
             }
         }
@@ -160,6 +164,7 @@ impl Stripe {
         inner.parked = policy.blocked;
         plan(&mut inner.st, &mut inner.strips, &policy, &mut inner.acts);
         let held = self.note_held(inner);
+        self.note_synced(inner);
         if retry {
             inner.acts.journal |= core::mem::take(&mut work.journal_wait);
         }
@@ -181,6 +186,14 @@ impl Stripe {
         }
         clear(&mut inner.strips, &mut inner.acts);
         Look::Act
+    }
+
+    /// Gives the place among the syncs in flight back when there is none left.
+    fn note_synced(&self, inner: &mut Inner) {
+        if inner.syncing && !inner.st.is_syncing() {
+            inner.syncing = false;
+            self.array().syncs.fetch_sub(1, Full);
+        }
     }
 
     /// Keeps account of rows that are held back; true if there are any.
@@ -312,19 +325,15 @@ impl Stripe {
         }
     }
 
-    /// Issues one round: the reads or the writes of all members.
+    /// Issues the reads or the writes of all members: one round, or more where
+    /// memory is short.
     fn issue(self: &Arc<Self>, work: &mut Handler, write: bool) {
         let array = self.array().clone();
-        let mut round = loop {
-            match Builder::new(self.clone()) {
-                Ok(round) => break round,
-                Err(_) => super::array::wait_for_memory(),
-            }
-        };
         let journal = array.policy().journal;
         if write {
             array.mddev.bitmap_unplug();
         }
+        let mut round = self.new_round();
         for slot in 0..work.tasks.len() {
             let Some(task) = work.tasks.get(slot).copied() else {
                 continue;
@@ -344,6 +353,19 @@ impl Stripe {
                 }
             }
         }
+        self.submit(round);
+    }
+
+    fn new_round(self: &Arc<Self>) -> Builder<Stripe> {
+        loop {
+            match Builder::new(self.clone()) {
+                Ok(round) => return round,
+                Err(_) => super::array::wait_for_memory(),
+            }
+        }
+    }
+
+    fn submit(&self, round: Builder<Stripe>) {
         if round.is_empty() {
             return;
         }
@@ -362,9 +384,15 @@ impl Stripe {
         op: Op,
     ) {
         for (start, n) in rows.runs() {
-            let run = RowMask::range(start, n);
-            let sent = self.add_run(round, &self.array().members, work, slot, (start, n), op);
+            let members = &self.array().members;
+            let mut sent = self.add_run(round, members, work, slot, (start, n), op);
+            if sent == Err(ENOMEM) {
+                let full = core::mem::replace(round, self.new_round());
+                self.submit(full);
+                sent = self.add_run(round, members, work, slot, (start, n), op);
+            }
             if sent.is_err() {
+                let run = RowMask::range(start, n);
                 self.event(end_event(slot, run, op != Op::Read, false));
             }
         }

@@ -358,9 +358,6 @@ impl Stripe {
         }
         inner.active = false;
         inner.parked = false;
-        if core::mem::replace(&mut inner.syncing, false) {
-            self.array.syncs.fetch_sub(1, Full);
-        }
         let enlist = !inner.listed;
         inner.listed = true;
         Some(enlist)

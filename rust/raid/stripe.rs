@@ -183,6 +183,8 @@ pub(crate) struct State {
     pub(super) in_journal: RowMask,
     /// Being written to the members.
     pub(super) in_members: RowMask,
+    /// A member that md still trusts did not take its write.
+    pub(super) unwritten: RowMask,
     /// On the members; not reported yet.
     pub(super) landed: RowMask,
     /// The write under way is a user's.
@@ -211,6 +213,7 @@ impl State {
             ops_parity: RowMask::EMPTY,
             in_journal: RowMask::EMPTY,
             in_members: RowMask::EMPTY,
+            unwritten: RowMask::EMPTY,
             landed: RowMask::EMPTY,
             user: RowMask::EMPTY,
             fua_next: RowMask::EMPTY,
@@ -243,6 +246,11 @@ impl State {
     /// Rows of the write under way that must be written with FUA.
     pub(crate) fn fua(&self) -> RowMask {
         self.fua
+    }
+
+    /// Whether a sync waits or is under way.
+    pub(crate) fn is_syncing(&self) -> bool {
+        (self.sync_want | self.syncing).any()
     }
 
     /// Whether nothing waits and nothing is under way.
@@ -566,6 +574,7 @@ impl Machine<'_> {
                 // rather than rewrite for ever.
                 s.read_error.remove(rows);
                 s.uptodate.remove(rows);
+                self.st.unwritten.insert(rows);
             }
         }
         self.land();
@@ -593,14 +602,17 @@ impl Machine<'_> {
             s.written.remove(rows);
         }
         let user = rows & self.st.user;
+        let mut lost = rows & self.st.unwritten;
+        self.st.unwritten.remove(rows);
         if self.failed_members() > self.st.parity() {
-            self.acts.fail_write.insert(user);
-        } else {
-            self.acts.complete.insert(user);
+            lost = rows;
         }
+        self.acts.fail_write.insert(user & lost);
+        self.acts.complete.insert(user.minus(lost));
         let sync = rows & self.st.syncing;
         self.st.syncing.remove(sync);
-        self.acts.sync_done.insert(sync);
+        self.acts.sync_failed.insert(sync & lost);
+        self.acts.sync_done.insert(sync.minus(lost));
         self.st.busy.remove(rows);
         self.st.user.remove(rows);
         self.st.fua.remove(rows);
