@@ -207,7 +207,8 @@ def run_job(ctx, verdicts, kind, script, name, disks, args=(), env=None,
     shutil.rmtree(guest.workdir, ignore_errors=True)
 
 
-__all__ = ["Context", "Disk", "Failure", "GUEST", "LabError", "MIB",
-           "MachineError", "REPO", "TESTING", "Verdicts", "boot",
+__all__ = ["CACHE", "Choice", "Context", "Disk", "Failure", "GUEST",
+           "LabError", "MIB", "MachineError", "QemuGuest", "REPO", "TESTING",
+           "Uml", "Verdicts", "boot", "build_module", "build_root",
            "build_tool", "complaints", "guest_script", "judge", "keep_logs",
            "machine", "parse_cases", "run_job"]
