@@ -56,10 +56,12 @@ class Series:
         self.number = 0
         self.early = 0
         self.shape = None
+        self.missing = None
 
     def fresh(self):
         """Take new disks, all zeroes, and another shape."""
         self.shape = SHAPES[self.life % len(SHAPES)]
+        self.missing = None
         self.life += 1
         members = self.shape[1]
         sizes = [SIZE_KIB / 1024 + 8] * members
@@ -76,8 +78,11 @@ class Series:
         delays = " ".join(str(self.rng.choice((0, 1, 4, 15)))
                           for _ in range(members + self.plan.journal)) \
             if self.plan.force or self.rng.randrange(2) else ""
-        missing = str(self.rng.randrange(members)) \
-            if self.plan.missing and recover else "-"
+        # Who was away when a recovery was cut short, is away still: the
+        # others may have noted it.
+        if self.missing is None:
+            self.missing = self.rng.randrange(members)
+        missing = str(self.missing) if self.plan.missing and recover else "-"
         return {"MODULE": module, "LEVEL": level, "MEMBERS": members,
                 "CHUNK": chunk, "SIZE": SIZE_KIB, "DELAYS": delays,
                 "JOURNAL": int(self.plan.journal), "MISSING": missing,
@@ -197,6 +202,8 @@ class Series:
             else:
                 done, here = done + 1, here + 1
             alive = self.round(kind, module, alive)
+            if kind != "early":
+                self.missing = None
         shutil.rmtree(self.guest.workdir, ignore_errors=True)
         early = f" and {self.early} of recoveries" if self.early else ""
         print(f"    {self.plan.name}: {done} "
