@@ -157,6 +157,9 @@ impl Drop for Bio {
 pub(crate) struct Piece {
     bio: Bio,
     iter: bindings::bvec_iter,
+    /// Where the next copy starts, and how many bytes into the part that is.
+    now: bindings::bvec_iter,
+    at: u32,
 }
 
 impl Piece {
@@ -170,7 +173,12 @@ impl Piece {
         // INVARIANT: `share` made the count.
         // SAFETY: A live bio.
         let bio = unsafe { Bio::from_raw(bio.share()) };
-        Self { bio, iter }
+        Self {
+            bio,
+            iter,
+            now: iter,
+            at: 0,
+        }
     }
 
     /// A part whose count and iterator were taken apart.
@@ -179,7 +187,12 @@ impl Piece {
     ///
     /// `iter` must be an iterator of `bio`.
     pub(super) unsafe fn from_parts(bio: Bio, iter: bindings::bvec_iter) -> Self {
-        Self { bio, iter }
+        Self {
+            bio,
+            iter,
+            now: iter,
+            at: 0,
+        }
     }
 
     /// Where the part lies in the request.
@@ -210,15 +223,52 @@ impl Piece {
         iter.bi_size = core::cmp::min(iter.bi_size, sectors << 9);
         // SAFETY: A live bio; `share` made the count.
         let bio = unsafe { Bio::from_raw(self.bio.share()) };
-        Self { bio, iter }
+        Self {
+            bio,
+            iter,
+            now: iter,
+            at: 0,
+        }
     }
 
-    /// Stands at the part's first byte.
-    pub(crate) fn cursor(&self) -> Cursor<'_> {
-        Cursor {
-            piece: self,
-            iter: self.iter,
+    /// Goes to the part's byte `offset`, from which the next copy starts.
+    /// Forward is cheap.
+    pub(crate) fn seek(&mut self, offset: u32) {
+        if offset < self.at {
+            self.now = self.iter;
+            self.at = 0;
         }
+        let ahead = offset.wrapping_sub(self.at);
+        // SAFETY: A live bio and an iterator of it.
+        unsafe { sys::raid5c_bio_advance_iter(self.bio.as_ptr(), &mut self.now, ahead) };
+        self.at = offset;
+    }
+
+    /// Copies `len` bytes of the request into the page at `in_page`.
+    pub(crate) fn copy_to(&mut self, page: &Page, in_page: u32, len: u32) {
+        self.copy(page, in_page, len, true);
+    }
+
+    /// Copies `len` bytes of the page at `in_page` into the request.
+    pub(crate) fn copy_from(&mut self, page: &Page, in_page: u32, len: u32) {
+        self.copy(page, in_page, len, false);
+    }
+
+    fn copy(&mut self, page: &Page, in_page: u32, len: u32, to_page: bool) {
+        let room = 4096u32.saturating_sub(in_page);
+        // SAFETY: Live bio and page, an iterator of the bio, and a range
+        // within the page.
+        let done = unsafe {
+            sys::raid5c_bio_copy(
+                self.bio.as_ptr(),
+                &mut self.now,
+                page.as_ptr(),
+                in_page,
+                core::cmp::min(len, room),
+                to_page,
+            )
+        };
+        self.at = self.at.wrapping_add(done);
     }
 
     /// The part is done.
@@ -228,45 +278,5 @@ impl Piece {
         } else {
             self.bio.end_error();
         }
-    }
-}
-
-/// A place in a part's data.
-pub(crate) struct Cursor<'a> {
-    piece: &'a Piece,
-    iter: bindings::bvec_iter,
-}
-
-impl Cursor<'_> {
-    /// Moves on without copying.
-    pub(crate) fn skip(&mut self, bytes: u32) {
-        // SAFETY: A live bio and an iterator of it.
-        unsafe { sys::raid5c_bio_advance_iter(self.piece.bio.as_ptr(), &mut self.iter, bytes) }
-    }
-
-    /// Copies `len` bytes of the request into the page at `offset`.
-    pub(crate) fn copy_to(&mut self, page: &Page, offset: u32, len: u32) {
-        self.copy(page, offset, len, true);
-    }
-
-    /// Copies `len` bytes of the page at `offset` into the request.
-    pub(crate) fn copy_from(&mut self, page: &Page, offset: u32, len: u32) {
-        self.copy(page, offset, len, false);
-    }
-
-    fn copy(&mut self, page: &Page, offset: u32, len: u32, to_page: bool) {
-        let room = 4096u32.saturating_sub(offset);
-        // SAFETY: Live bio and page, an iterator of the bio, and a range
-        // within the page.
-        unsafe {
-            sys::raid5c_bio_copy(
-                self.piece.bio.as_ptr(),
-                &mut self.iter,
-                page.as_ptr(),
-                offset,
-                core::cmp::min(len, room),
-                to_page,
-            )
-        };
     }
 }

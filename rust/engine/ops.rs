@@ -16,50 +16,46 @@ pub(super) fn fill(work: &mut Handler) {
             continue;
         };
         let rows = part.todo & task.acts.fill;
-        copy(part, &work.pages, rows, false);
-        part.todo.remove(rows);
-    }
-}
-
-/// Copies the write requests into the pages that a write op drains to, in the
-/// order in which they came.
-fn drain(work: &mut Handler) {
-    for (slot, task) in work.tasks.iter().enumerate() {
-        work.pages.ensure(slot, task.acts.drain);
-    }
-    for part in work.parts.iter_mut().filter(|p| p.write) {
-        let Some(task) = work.tasks.get(part.slot) else {
-            continue;
-        };
-        let rows = part.todo & task.acts.drain;
-        copy(part, &work.pages, rows, true);
-        part.todo.remove(rows);
-        part.busy.insert(rows);
-    }
-}
-
-fn copy(part: &Attached, pages: &PageTable, rows: RowMask, to_page: bool) {
-    let mut cursor = part.piece.cursor();
-    let mut at = 0u32;
-    for row in rows.iter() {
-        let (offset, in_page, len) = part.span(row);
-        let Some(page) = pages.get(part.slot, row) else {
-            continue;
-        };
-        cursor.skip(offset.saturating_sub(at));
-        if to_page {
-            cursor.copy_to(page, in_page, len);
-        } else {
-            cursor.copy_from(page, in_page, len);
+        for row in rows.iter() {
+            copy(part, &work.pages, row, false);
         }
-        at = offset.saturating_add(len);
+        part.todo.remove(rows);
+    }
+}
+
+/// Copies the write requests into the pages of `row` that a write op drains
+/// to, in the order in which they came.
+fn drain(work: &mut Handler, row: u32) {
+    let bit = RowMask::single(row);
+    for part in work.parts.iter_mut() {
+        let drains = work.tasks.get(part.slot).map(|t| t.acts.drain);
+        if part.write && part.todo.has(row) && drains.is_some_and(|d| d.has(row)) {
+            copy(part, &work.pages, row, true);
+            part.todo.remove(bit);
+            part.busy.insert(bit);
+        }
+    }
+}
+
+fn copy(part: &mut Attached, pages: &PageTable, row: u32, to_page: bool) {
+    let (offset, in_page, len) = part.span(row);
+    if let Some(page) = pages.get(part.slot, row) {
+        part.piece.seek(offset);
+        if to_page {
+            part.piece.copy_to(page, in_page, len);
+        } else {
+            part.piece.copy_from(page, in_page, len);
+        }
     }
 }
 
 /// Runs all ops of `acts`. Returns the rows that failed the check.
 pub(super) fn run(work: &mut Handler, acts: &Actions) -> RowMask {
     for slot in 0..work.tasks.len() {
-        let rows = work.tasks.get(slot).map_or(RowMask::EMPTY, |t| t.result);
+        let rows = work
+            .tasks
+            .get(slot)
+            .map_or(RowMask::EMPTY, |t| t.result | t.acts.drain);
         work.pages.ensure(slot, rows);
     }
     let mut bad = RowMask::EMPTY;
@@ -67,16 +63,18 @@ pub(super) fn run(work: &mut Handler, acts: &Actions) -> RowMask {
     for row in acts.compute.iter() {
         failed |= compute(work, row).is_err();
     }
+    // Row by row, so that what was copied is still in the CPU's cache when its
+    // parity is made.
     for row in acts.rmw.iter() {
-        failed |= prexor(work, row).is_err();
+        failed |= xor_written(work, row).is_err();
+        drain(work, row);
+        failed |= xor_written(work, row).is_err();
     }
-    if (acts.rmw | acts.rcw).any() {
-        drain(work);
+    for row in acts.rcw.iter() {
+        drain(work, row);
+        failed |= reconstruct(work, row).is_err();
     }
-    for row in acts.rmw.iter() {
-        failed |= postxor(work, row).is_err();
-    }
-    for row in (acts.rcw | acts.parity).iter() {
+    for row in acts.parity.iter() {
         failed |= reconstruct(work, row).is_err();
     }
     for row in acts.check.iter() {
@@ -128,16 +126,7 @@ fn xor_to(
     list.xor_to(pages.get(target, row).ok_or(EINVAL)?)
 }
 
-/// Takes the old content of the strips to be written out of P.
-fn prexor(work: &mut Handler, row: u32) -> Result {
-    xor_written(work, row)
-}
-
-/// Puts their new content in.
-fn postxor(work: &mut Handler, row: u32) -> Result {
-    xor_written(work, row)
-}
-
+/// Takes the content of the strips to be written out of P, or puts it in.
 fn xor_written(work: &mut Handler, row: u32) -> Result {
     let mut list = work.scratch.row();
     list.push(work.pages.get(work.p, row).ok_or(EINVAL)?)?;
