@@ -68,12 +68,15 @@ apt-get -q -y --no-install-recommends $FROM install \\
 mkdir -p /build/debs /build/linux
 chmod 777 /build/debs
 cd /build/debs
-for name in image binary modules base; do
-    package=linux-$name-$RELEASE
-    if apt-cache show "$package" >/dev/null 2>&1; then
-        apt-get -q download "$package"
-    fi
+have() {
+    apt-cache show "$1-$RELEASE" >/dev/null 2>&1
+}
+for name in linux-image linux-binary linux-modules linux-base; do
+    ! have $name || apt-get -q download $name-$RELEASE
 done
+if ! have linux-image && have linux-binary-unsigned; then
+    apt-get -q download linux-binary-unsigned-$RELEASE
+fi
 echo unpacking the kernel source
 tar xf /usr/src/linux-source-$SERIES.tar.xz -C /build/linux \\
     --strip-components=1
@@ -171,7 +174,7 @@ def refresh_index(root, choice):
     script = r"""
     list=/etc/apt/sources.list
     if [ "$SUITE" != "$BASE" ] && ! grep -q "$SUITE" $list; then
-        sed "s/ $BASE / $SUITE /" $list > /tmp/more
+        sed -n "s/ $BASE / $SUITE /p" $list > /tmp/more
         cat /tmp/more >> $list
     fi
     grep '^deb ' $list | sed 's/^deb /deb-src /' \
@@ -187,19 +190,27 @@ def version_key(text):
     return [int(n) for n in re.findall(r"\d+", text)]
 
 
-def find_kernel(root, choice):
-    """Return (series, release) of the newest kernel with a source package.
-
-    Image, headers and source must be of one version.
-    """
+def package_versions(root):
+    """Return {name: set of versions} of the kernel's packages."""
     listing = output_in_root(root, """
-        apt-cache madison $(apt-cache pkgnames linux-source-
-            apt-cache pkgnames linux-headers- | grep -- '-amd64$'
-            apt-cache pkgnames linux-image- | grep -- '-amd64$')""")
+        names=$(apt-cache pkgnames linux-source-
+            for prefix in headers image binary-unsigned; do
+                apt-cache pkgnames linux-$prefix- | grep -- '-amd64$'
+            done)
+        apt-cache madison $names | grep Packages""")
     versions = {}
     for line in listing.splitlines():
         name, version = (field.strip() for field in line.split("|")[:2])
         versions.setdefault(name, set()).add(version)
+    return versions
+
+
+def choose_kernel(versions, choice):
+    """Return (series, release) of the newest kernel with a source package.
+
+    Kernel, headers and source must be of one version. A kernel that Debian
+    has not signed yet is taken only if its series is asked for.
+    """
     found = []
     for name in versions:
         match = re.fullmatch(r"linux-headers-(\d[^-]*-amd64)", name)
@@ -207,15 +218,17 @@ def find_kernel(root, choice):
             continue
         release = match[1]
         series = ".".join(release.split(".")[:2])
-        common = (versions[name]
-                  & versions.get(f"linux-source-{series}", set())
-                  & versions.get(f"linux-image-{release}", set()))
+        kernels = set(versions.get(f"linux-image-{release}", ()))
+        if choice.series:
+            kernels |= versions.get(f"linux-binary-unsigned-{release}", set())
+        common = (versions[name] & kernels
+                  & versions.get(f"linux-source-{series}", set()))
         found += [(version_key(version), series, release)
                   for version in common]
     wanted = [f for f in found if choice.series in ("", f[1])]
     if not wanted:
         have = ", ".join(sorted({f[1] for f in found})) or "none"
-        raise LabError(f"no kernel {choice.series or '(any)'} with image, "
+        raise LabError(f"no kernel {choice.series or '(any)'} with kernel, "
                        f"headers and source packages of one version in "
                        f"{choice.suite}; series there: {have}")
     _, series, release = max(wanted)
@@ -260,7 +273,7 @@ def build_root(choice):
         mmdebstrap(root, choice.base, BUILD_PACKAGES,
                    f"build root: {choice.base} with compilers", "build-root")
         refresh_index(root, choice)
-        series, release = find_kernel(root, choice)
+        series, release = choose_kernel(package_versions(root), choice)
         backports = choice.suite != choice.base
         in_root(root, KERNEL_RECIPE, f"kernel {release}: packages and source",
                 "kernel-packages",
