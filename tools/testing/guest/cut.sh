@@ -9,6 +9,9 @@
 #   JOURNAL  1: disk number MEMBERS is the journal
 #   FORCE    1: let a dirty array without journal start degraded
 #   DELAYS   milliseconds that a write to each member (and the journal) takes
+#   LOGWRITES, FREEZE   see suites/cache.py: so many disks lie behind
+#            dm-log-writes; they freeze FREEZE seconds after the start of
+#            writing, or of recovery if KIND is early
 #   MISSING  number of the member that is away at recovery; - for none
 #   RECOVER  1: there is an array to recover; 0: make one
 #   WRITE    options for the writer; empty: do not write
@@ -27,6 +30,38 @@ for delay in ${DELAYS:-}; do
 	DISK[i]=/dev/mapper/d$i
 	i=$((i + 1))
 done
+for ((i = 0; i < ${LOGWRITES:-0}; i++)); do
+	[ -e /sys/module/dm_log_writes ] || modprobe dm-log-writes || exit 1
+	disk=${DISK[$i]}
+	dmsetup create "w$i" --table "0 $(blockdev --getsz "$disk") log-writes $disk ${DISK[$((LOGWRITES + i))]}" ||
+		exit 1
+	DISK[i]=/dev/mapper/w$i
+done
+
+# From now on no disk does anything, until the machine is killed.
+freeze()
+{
+	local i
+	sleep "$FREEZE"
+	for ((i = 0; i < LOGWRITES; i++)); do
+		dmsetup suspend --noflush --nolockfs "w$i"
+	done
+	for ((i = 0; i < LOGWRITES; i++)); do
+		dmsetup message "w$i" 0 mark cut
+	done
+	sleep 0.4
+	dmsetup status
+	echo "FROZEN"
+}
+
+# The moment that the host or FREEZE counts from.
+moment()
+{
+	echo "$1"
+	[ "${LOGWRITES:-0}" = 0 ] || [ "$KIND" = stop ] ||
+		[ "$2" != "$KIND" ] || freeze &
+}
+
 JOURNAL_DISK=()
 [ "$JOURNAL" = 0 ] || JOURNAL_DISK=("${DISK[$MEMBERS]}")
 
@@ -43,7 +78,7 @@ present()
 
 recover()
 {
-	echo "RECOVERING"
+	moment "RECOVERING" early
 	# shellcheck disable=SC2046
 	must mdadm --assemble "${how[@]}" $MD $(present) "${JOURNAL_DISK[@]}"
 	echo "RECOVERED"
@@ -74,6 +109,7 @@ fi
 if [ -n "$WRITE" ]; then
 	resume=
 	[ "$RECOVER" = 0 ] || resume=--resume
+	moment "WRITING" write
 	# shellcheck disable=SC2086
 	$ACK write --dev $MD --log "$LOG" $resume $WRITE || {
 		echo "CASE FAIL writer: ended with $?"

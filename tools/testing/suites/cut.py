@@ -118,6 +118,7 @@ class Series:
         delay = self.plan.slow * self.rng.uniform(
             0, 0.5 if kind == "early" else 2.0)
         env = self.settings(module, recover, write, kind == "stop")
+        env["KIND"] = kind
         story = ""
         try:
             boot(self.ctx, self.guest, "cut.sh", name, env=env)
