@@ -138,7 +138,7 @@ def _play(ctx, verdicts, plan):
 
 
 def powercut_cache(ctx, verdicts):
-    """Cuts that lose the disks' caches, with a journal, all members there."""
+    """Cuts with a journal that lose the disks' caches as well."""
     _play(ctx, verdicts, Plan("powercut-cache", cuts=ctx.pick(8, 30)))
 
 

@@ -220,8 +220,7 @@ def _play(ctx, verdicts, plan):
 
 
 def powercut(ctx, verdicts):
-    """Cuts with a journal, all members there: nothing acknowledged is lost,
-    data and parity agree."""
+    """Cuts with a journal: nothing is lost, data and parity agree."""
     _play(ctx, verdicts, Plan("powercut", cuts=ctx.pick(12, 30)))
 
 
@@ -262,8 +261,7 @@ def powercut_stock(ctx, verdicts):
 
 
 def interop(ctx, verdicts):
-    """Cut under one module, recovered by the other, in turns; and clean
-    hand-over both ways."""
+    """Cut under one module, recovered by the other; clean hand-over."""
     cuts = ctx.pick(6, 20)
     for missing in (False, True):
         name = "interop-missing" if missing else "interop"

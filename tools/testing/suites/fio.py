@@ -16,8 +16,7 @@ def _cases(journals, sizes, patterns, depths, states, jobs=4):
 
 
 def fio(ctx, verdicts):
-    """4 KiB to 1 MiB, depth 1 to 32, healthy and degraded, with and
-    without journal."""
+    """fio verifies: 4 KiB to 1 MiB, depth 1 to 32, with and without journal."""
     states = ("healthy", "degraded")
     if ctx.full:
         cases = _cases(("none", "journal"), SIZES + ("16k", "512k"),
