@@ -16,6 +16,7 @@ use crate::{
     block::round::{Builder, Done, Label, Op, RoundOwner},
     journal::unit::UnitRef,
     lib::{clock::warn_limited, noio::NoIo, page::Page, workqueue::OwnQueue, xor::Scratch},
+    md::mddev::Recovery,
     raid::{
         mask::RowMask,
         stripe::{clear, plan, Actions, Event, StripActs},
@@ -321,7 +322,10 @@ impl Stripe {
             mddev.done_sync(u64::from(acts.sync_done.count()).wrapping_mul(8), true);
         }
         if acts.sync_failed.any() {
-            mddev.done_sync(u64::from(acts.sync_failed.count()).wrapping_mul(8), false);
+            // A rebuild that leaves holes must not be taken for done; a check
+            // or resync goes on behind rows that cannot be read.
+            let go_on = !mddev.recovery(Recovery::Recover);
+            mddev.done_sync(u64::from(acts.sync_failed.count()).wrapping_mul(8), go_on);
         }
     }
 

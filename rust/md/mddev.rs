@@ -20,6 +20,8 @@ pub(crate) enum Recovery {
     Interrupt = sys::recovery_flags_MD_RECOVERY_INTR,
     /// A resync, check or repair.
     Sync = sys::recovery_flags_MD_RECOVERY_SYNC,
+    /// A rebuild of a member.
+    Recover = sys::recovery_flags_MD_RECOVERY_RECOVER,
     /// A user asked for it.
     Requested = sys::recovery_flags_MD_RECOVERY_REQUESTED,
     /// Only compare.
