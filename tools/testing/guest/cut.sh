@@ -32,10 +32,15 @@ for delay in ${DELAYS:-}; do
 done
 for ((i = 0; i < ${LOGWRITES:-0}; i++)); do
 	[ -e /sys/module/dm_log_writes ] || modprobe dm-log-writes || exit 1
+	[ -e /sys/module/loop ] || modprobe loop || exit 1
 	disk=${DISK[$i]}
 	dmsetup create "w$i" --table "0 $(blockdev --getsz "$disk") log-writes $disk ${DISK[$((LOGWRITES + i))]}" ||
 		exit 1
-	DISK[i]=/dev/mapper/w$i
+	# dm-log-writes logs FUA writes, and of two flushes the one that ends
+	# first, ahead of older writes to the same sectors. A loop device has
+	# no FUA, and one flush at a time.
+	losetup --direct-io=on "/dev/loop$i" "/dev/mapper/w$i" || exit 1
+	DISK[i]=/dev/loop$i
 done
 
 # From now on no disk does anything, until the machine is killed.

@@ -4,7 +4,8 @@
 A machine that is killed loses what it had not handed to its host, and
 nothing else. Real disks also lose what they have confirmed but not flushed.
 Here every member, and the journal, lies behind dm-log-writes, which logs a
-write once a flush or FUA has made it durable. At the cut all devices are
+write once a flush has made it durable (and a loop device, which turns FUA
+into a flush, see guest/cut.sh). At the cut all devices are
 suspended and the logs marked; then the machine is killed, and every disk is
 made anew: what its log holds, and of the rest a random part of the sectors.
 A flush that is missing, or in the wrong place, then costs data.
@@ -140,6 +141,12 @@ def _play(ctx, verdicts, plan):
 def powercut_cache(ctx, verdicts):
     """Cuts with a journal that lose the disks' caches as well."""
     _play(ctx, verdicts, Plan("powercut-cache", cuts=ctx.pick(8, 30)))
+
+
+def powercut_cache_resync(ctx, verdicts):
+    """The same without a journal: what FUA and fsync promised is there."""
+    _play(ctx, verdicts, Plan("powercut-cache-resync", cuts=ctx.pick(5, 30),
+                              journal=False, durable=True))
 
 
 def powercut_cache_missing(ctx, verdicts):

@@ -34,6 +34,8 @@ class Plan:
     # Whether a dirty array without journal may start degraded: this is the
     # write hole, there to show that the checker sees it.
     force: bool = False
+    # Whether only FUA and fsync count as acknowledged.
+    durable: bool = False
     slow: float = 1.0
 
 
@@ -91,12 +93,15 @@ class Series:
     def writing(self, ending):
         """Return options for a writer that is cut, or ends by itself."""
         rng = self.rng
+        durable = self.plan.durable
         threads = (8, 16) if self.plan.force else (1, 4, 8, 16)
         return (f"--seed {rng.randrange(1, 1 << 31)} "
                 f"--threads {rng.choice(threads)} "
                 f"--big {rng.choice((0, 5, 30))} "
                 f"--align {rng.choice((1, 1, 8))} "
-                f"--fua {rng.choice((0, 5))} --fsync {rng.choice((0, 3))} "
+                f"--fua {rng.choice((10, 40) if durable else (0, 5))} "
+                f"--fsync {rng.choice((10, 30) if durable else (0, 3))} "
+                f"{'--durable ' if durable else ''}"
                 f"--read {rng.choice((0, 10))} --span 24M "
                 f"--{'ops 500' if ending else 'seconds 120'}")
 
