@@ -11,8 +11,8 @@ from pathlib import Path
 
 from .kernel import SOURCE, stock_tree, um_tree
 from .roots import Choice, chroot_argv, output_in_root
-from .util import (CACHE, REPO, LabError, digest, host_packages, lock, log_file,
-                   say)
+from .util import (CACHE, REPO, LabError, digest, host_packages, lock,
+                   log_file, say)
 
 # What a module is built from; objects never land in the checkout.
 SOURCES = ("Kbuild", "rust", "include")

@@ -159,7 +159,8 @@ def mmdebstrap(root, suite, packages, title, name):
     nothing is left, mounted or running, if this is interrupted.
     """
     argv = ["unshare", "--mount", "--propagation", "private", "--pid",
-            "--fork", "--kill-child", "--mount-proc", "mmdebstrap", "--variant=apt",
+            "--fork", "--kill-child", "--mount-proc",
+            "mmdebstrap", "--variant=apt",
             "--aptopt=Acquire::Check-Valid-Until \"false\"",
             "--aptopt=APT::Install-Recommends \"false\"",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
