@@ -15,6 +15,9 @@
 #include <linux/sysfs.h>
 #include "raid5c_bindings.h"
 
+/* A page is a row everywhere here, and a row is 4 KiB on disk. */
+static_assert(PAGE_SIZE == 4096);
+
 /* bits */
 
 bool raid5c_test_bit(unsigned long nr, const unsigned long *addr)
@@ -238,6 +241,18 @@ bool raid5c_mddev_trylock(struct mddev *mddev)
 int raid5c_mddev_lock(struct mddev *mddev)
 {
 	return mddev_lock(mddev);
+}
+
+bool raid5c_in_sync_thread(struct mddev *mddev)
+{
+	struct md_thread *thread;
+	bool in;
+
+	rcu_read_lock();
+	thread = rcu_dereference(mddev->sync_thread);
+	in = thread && thread->tsk == current;
+	rcu_read_unlock();
+	return in;
 }
 
 bool raid5c_bitmap_enabled(struct mddev *mddev)

@@ -119,6 +119,8 @@ pub(crate) fn submit_read<O: DirectOwner>(
         (&raw mut (*tag).rdev).write(NonNull::new_unchecked(rdev.into_raw()));
         (&raw mut (*tag).parent).write(parent);
         (&raw mut (*tag).iter).write(iter);
+        // A member that would rather not wait now is no failure.
+        (*bio).bi_opf &= !sys::RAID5C_REQ_NOWAIT;
         (*bio).bi_iter = iter;
         (*bio).bi_iter.bi_sector = sector;
         (*bio).bi_end_io = Some(end_io::<O>);
@@ -159,7 +161,9 @@ unsafe extern "C" fn failed<O: DirectOwner>(work: *mut bindings::work_struct) {
         let bio = tag.add(front_pad::<O>()).cast::<bindings::bio>();
         let owner = (*tag.cast::<Tag<O>>()).owner;
         let (rdev, piece) = finish::<O>(bio);
-        // The count keeps the owner, so that there is a reference to clone.
+        // The owner has not begun to drop, so that there is a reference to
+        // clone: whoever owns it waits for its reads before letting go of the
+        // last one (`Array::quiesce`), and `InFlight` is only the second line.
         let this = Arc::from(ArcBorrow::from_raw(owner));
         O::direct_failed(this, rdev, piece);
         (*owner).direct_reads().cancel();

@@ -72,10 +72,11 @@ pub(crate) struct Array {
     /// Sectors of a row of data chunks.
     pub(crate) row: NonZeroU64,
     pub(crate) members: Members,
+    /// For all bios to members and journal. One pool: a task that waits for a
+    /// bio of one pool while it holds some of another could wait for a task
+    /// that does the reverse.
     #[pin]
     pub(crate) member_bios: BioSet,
-    #[pin]
-    pub(crate) direct_bios: BioSet,
     #[pin]
     pub(crate) split_bios: BioSet,
     pub(crate) queue: OwnQueue,
@@ -130,8 +131,10 @@ impl Array {
                 chunk: nonzero(u64::from(geo.chunk_sectors()))?,
                 row: nonzero(geo.row_sectors())?,
                 members,
-                member_bios <- BioSet::new(POOL, round::FRONT_PAD),
-                direct_bios <- BioSet::new(POOL, direct::front_pad::<Array>()),
+                member_bios <- BioSet::new(
+                    POOL,
+                    core::cmp::max(round::FRONT_PAD, direct::front_pad::<Array>()),
+                ),
                 split_bios <- BioSet::new(POOL, 0),
                 queue,
                 cache <- Cache::new(BUSY_ROWS, pages),
@@ -181,6 +184,7 @@ impl Array {
             journal: self.journal_state() == JournalState::Works,
             blocked: self.is_blocked(),
             refuse_writes: self.journal_state() == JournalState::Lost,
+            may_fix: self.mddev.ro() == 0 && self.journal_state() != JournalState::Lost,
             rmw: true,
             hold: !self.is_quiesced() && !self.cache.is_short(),
             repair: !self.mddev.recovery(Recovery::Check),
@@ -227,9 +231,15 @@ impl Array {
 
     /// How many roles lack a member that is in sync, as md wants it.
     pub(crate) fn update_degraded(&self) -> i32 {
-        let n = i32::try_from(self.members.degraded()).unwrap_or(i32::MAX);
-        self.mddev.set_degraded(n);
-        n
+        loop {
+            let n = i32::try_from(self.members.degraded()).unwrap_or(i32::MAX);
+            self.mddev.set_degraded(n);
+            // Another failure may have been counted and stored meanwhile;
+            // bounded by the number of members that can fail.
+            if usize::try_from(n) == Ok(self.members.degraded()) {
+                return n;
+            }
+        }
     }
 
     /// Whether more members are gone than parity can make up for.
@@ -276,25 +286,27 @@ impl Array {
     /// Stops new work and waits until none is under way, or lets it go on.
     pub(crate) fn quiesce(&self, stop: bool) {
         if !stop {
-            self.quiesced.xchg(0, Full);
+            self.quiesced.fetch_sub(1, Full);
             return;
         }
         let _noio = NoIo::enter();
-        self.quiesced.xchg(1, Full);
+        self.quiesced.fetch_add(1, Full);
+        // The sync thread quiesces without md's lock; all others hold it.
+        let locked = !self.mddev.in_sync_thread();
         while self.turns.fetch_add(0, Full) != 0
             || self.cache.active() != 0
             || self.direct_reads.count() != 0
         {
-            // md calls with its lock held, so that nobody else can record a
-            // failure that our stripes wait for.
-            if self.mddev.sb_pending() {
+            // Who holds md's lock must record failures that our stripes wait
+            // for himself: nobody else can.
+            if locked && self.mddev.sb_pending() {
                 self.mddev.update_sb_locked();
             }
             self.unpark();
-            self.reclaim_locked();
+            self.reclaim_now(locked);
             fsleep(Delta::from_millis(1));
         }
-        if let Some(journal) = self.journal() {
+        if let Some(journal) = self.journal().filter(|_| locked) {
             if journal.close().is_err() {
                 pr_warn!(
                     "{}: the journal could not be closed; the next start replays it\n",

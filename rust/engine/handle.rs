@@ -16,7 +16,10 @@ use crate::{
     block::round::{Builder, Done, Label, Op, RoundOwner},
     journal::unit::UnitRef,
     lib::{clock::warn_limited, noio::NoIo, page::Page, workqueue::OwnQueue, xor::Scratch},
-    md::mddev::Recovery,
+    md::{
+        mddev::Recovery,
+        rdev::{Rdev, RdevFlag},
+    },
     raid::{
         mask::RowMask,
         stripe::{clear, plan, Actions, Event, StripActs},
@@ -170,7 +173,7 @@ impl Stripe {
             inner.acts.journal |= core::mem::take(&mut work.journal_wait);
         }
         if !inner.acts.any() {
-            return match self.settle(inner, !work.parts.is_empty()) {
+            return match self.settle(inner, &policy, !work.parts.is_empty()) {
                 Some(enlist) => Look::Idle(enlist),
                 None if held => Look::Hold,
                 None => Look::Rest,
@@ -293,6 +296,34 @@ impl Stripe {
         }
     }
 
+    /// Records rows that could not be rebuilt as bad blocks of the members that
+    /// are being rebuilt: what was never written there must not be read as
+    /// good later. False if that could not be done.
+    fn record_holes(&self, rows: RowMask) -> bool {
+        let members = &self.array().members;
+        let mut ok = true;
+        for slot in 0..members.len() {
+            let Some(rdev) = members.get(slot) else {
+                continue;
+            };
+            if rdev.flag(RdevFlag::InSync) {
+                continue;
+            }
+            for (start, n) in rows.runs() {
+                let first = self.sector().wrapping_add(u64::from(start).wrapping_mul(8));
+                ok &= rdev.set_badblock(first, n.saturating_mul(8));
+            }
+            warn_limited!(
+                "{}: {}: {} rows of the stripe at member sector {} cannot be rebuilt; recorded as bad blocks\n",
+                self.array().mddev.name(),
+                rdev.name(),
+                rows.count(),
+                self.sector()
+            );
+        }
+        ok
+    }
+
     /// Counts read errors that were put right.
     fn report_corrected(&self, work: &Handler) {
         for (slot, task) in work.tasks.iter().enumerate() {
@@ -322,10 +353,9 @@ impl Stripe {
             mddev.done_sync(u64::from(acts.sync_done.count()).wrapping_mul(8), true);
         }
         if acts.sync_failed.any() {
-            // A rebuild that leaves holes must not be taken for done; a check
-            // or resync goes on behind rows that cannot be read.
-            let go_on = !mddev.recovery(Recovery::Recover);
-            mddev.done_sync(u64::from(acts.sync_failed.count()).wrapping_mul(8), go_on);
+            // A check or resync goes on behind rows that cannot be read.
+            let ok = !mddev.recovery(Recovery::Recover) || self.record_holes(acts.sync_failed);
+            mddev.done_sync(u64::from(acts.sync_failed.count()).wrapping_mul(8), ok);
         }
     }
 
@@ -430,6 +460,14 @@ impl Stripe {
         round.add(&self.array().member_bios, rdev, op, sector, label, pages)
     }
 
+    /// What was written well is no bad block any more.
+    fn clear_badblocks(&self, rdev: &Rdev, rows: RowMask) {
+        for (start, n) in rows.runs() {
+            let first = self.sector().wrapping_add(u64::from(start).wrapping_mul(8));
+            rdev.clear_badblock(first, n.saturating_mul(8));
+        }
+    }
+
     /// Takes in how the bios of a round ended.
     fn take_ends(&self, done: Done<Stripe>) {
         for ended in done {
@@ -437,6 +475,9 @@ impl Stripe {
             if !ended.ok {
                 self.array()
                     .member_io_failed(&ended.rdev, self.sector(), rows, ended.label.write);
+            }
+            if ended.ok && ended.label.write {
+                self.clear_badblocks(&ended.rdev, rows);
             }
             drop(ended.rdev);
             self.event(end_event(

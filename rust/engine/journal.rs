@@ -140,6 +140,11 @@ impl Journal {
         self.rdev.get().filter(|r| !r.flag(RdevFlag::Faulty))
     }
 
+    /// Lets go of the device; `EBUSY` if it is in use.
+    pub(super) fn detach(&self, rdev: &Rdev) -> Result {
+        self.rdev.remove(rdev)
+    }
+
     /// Whether `rdev` is the journal's device.
     pub(super) fn is_on(&self, rdev: &Rdev) -> bool {
         self.rdev.is(rdev)
@@ -156,8 +161,8 @@ impl Journal {
         let feeding = self.array.feeding();
         let mut busy = false;
         for row in rows.iter() {
-            if self.array.has_failed() {
-                // The members will never take the rows, nor free their space.
+            if self.array.has_failed() || self.device().is_none() {
+                // The rows will never get anywhere, nor will there be space.
                 self.fail_row(stripe, row);
                 continue;
             }
@@ -350,8 +355,13 @@ impl Journal {
                 *slot = Some(io.clone());
             }
         }
-        if self.write_unit(&io, &meta_page, &pages).is_err() {
-            self.unit_written(unit, false);
+        loop {
+            match self.write_unit(&io, &meta_page, &pages) {
+                Ok(()) => return,
+                // Nothing was issued, and nothing is wrong with the device.
+                Err(e) if e == ENOMEM => super::array::wait_for_memory(),
+                Err(_) => return self.unit_written(unit, false),
+            }
         }
     }
 
@@ -476,6 +486,8 @@ impl Journal {
 
     /// Tells md that the journal does not work any more.
     pub(super) fn device_failed(&self) {
+        // Rows that wait for room wait for nothing.
+        self.array.want_feed();
         let Some(rdev) = self.device() else {
             return;
         };
@@ -485,7 +497,5 @@ impl Journal {
             rdev.name()
         );
         self.array.mddev.error(&rdev);
-        // Rows that wait for room wait for nothing.
-        self.array.want_feed();
     }
 }

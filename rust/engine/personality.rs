@@ -18,7 +18,7 @@ use crate::{
         rdev::{Rdev, RdevFlag, RdevSlot},
         thread::{self, ArrayThread},
     },
-    raid::{geometry::Geometry, units::ArraySector},
+    raid::{geometry::Geometry, stripe::Access, units::ArraySector},
 };
 use core::fmt;
 use kernel::{
@@ -64,13 +64,13 @@ impl Array {
             let Some(place) = self.members.slot(slot) else {
                 continue;
             };
-            if rdev.flag(RdevFlag::Replacement) {
-                pr_warn!(
-                    "{}: {} is a replacement, which this version does not use\n",
+            if rdev.flag(RdevFlag::Replacement) && !rdev.flag(RdevFlag::Faulty) {
+                pr_err!(
+                    "{}: {} is replacing a member, which this version cannot continue; assemble the array with raid456 and let it finish\n",
                     mddev.name(),
                     rdev.name()
                 );
-                continue;
+                return Err(eopnotsupp());
             }
             if !place.is_vacant() {
                 return Err(EIO);
@@ -104,7 +104,7 @@ impl Array {
             return Err(EIO);
         }
         mddev.set_dev_sectors(self.whole_chunks(mddev.dev_sectors()));
-        if degraded > 0 && mddev.resync_offset() != MAX_SECTOR {
+        if degraded > self.parity_only(mddev) && mddev.resync_offset() != MAX_SECTOR {
             if mddev.ok_start_degraded() != 0 {
                 pr_crit!(
                     "{}: starting dirty degraded array - data corruption possible\n",
@@ -121,12 +121,27 @@ impl Array {
         Ok(())
     }
 
+    /// Members that are there but not in sync, and hold nothing but parity: an
+    /// array that is dirty loses nothing by them.
+    fn parity_only(&self, mddev: &Mddev) -> i32 {
+        let slot = match (mddev.level(), mddev.new_layout()) {
+            (4, _) | (_, 5) => self.members.len().saturating_sub(1),
+            (_, 4) => 0,
+            _ => return 0,
+        };
+        let there = self.members.slot(slot).is_some_and(|s| !s.is_vacant());
+        i32::from(there && self.members.access_at(slot, MAX_SECTOR) != Access::Full)
+    }
+
     /// Rounds a member's size down to whole chunks.
     fn whole_chunks(&self, sectors: u64) -> u64 {
         sectors.saturating_sub(sectors % self.chunk)
     }
 
     fn add_member(&self, mddev: &Mddev, rdev: &Rdev) -> Result {
+        if rdev.flag(RdevFlag::Replacement) {
+            return Err(eopnotsupp());
+        }
         if rdev.saved_raid_disk() < 0 && self.has_failed() {
             return Err(EINVAL);
         }
@@ -239,7 +254,9 @@ impl Personality for Array {
     }
 
     fn started(&self, mddev: &Mddev) -> Result {
-        sysfs::attach(mddev)?;
+        if sysfs::attach(mddev).is_err() {
+            pr_warn!("{}: no sysfs attributes\n", mddev.name());
+        }
         mddev.set_array_sectors(Self::size(mddev, 0, 0));
         mddev
             .set_limits(self.geo.chunk_sectors() << 9, self.geo.data_disks())
@@ -345,6 +362,13 @@ impl Personality for Array {
     }
 
     fn resize(&self, mddev: &Mddev, sectors: u64) -> Result {
+        if mddev.flag(Flag::HasJournal) {
+            pr_err!(
+                "{}: the size cannot change while there is a journal\n",
+                mddev.name()
+            );
+            return Err(EINVAL);
+        }
         let sectors = self.whole_chunks(sectors);
         let size = self.geo.array_sectors(sectors);
         if mddev.external_size() != 0 && mddev.array_sectors() > size {

@@ -68,9 +68,13 @@ impl Journal {
             return false;
         }
         rdev.set_journal_tail(to.block.sector());
-        if locked {
-            self.array.mddev.update_sb_locked();
-        } else if !self.array.mddev.try_update_sb() {
+        // Looks at `ro` again, with the lock held: md writes no superblock then.
+        let written = if locked {
+            self.array.mddev.update_sb_locked()
+        } else {
+            self.array.mddev.try_update_sb()
+        };
+        if !written {
             return false;
         }
         let freed = self.state.lock().log.advance_tail(to);
@@ -116,11 +120,11 @@ impl Journal {
 }
 
 impl Array {
-    /// Makes room in the journal on behalf of md, which holds the lock that the
-    /// reclaim thread would need.
-    pub(super) fn reclaim_locked(&self) {
+    /// Makes room in the journal for a task that quiesces the array; `locked` if
+    /// it holds md's lock, which the reclaim thread would need.
+    pub(super) fn reclaim_now(&self, locked: bool) {
         if let Some(journal) = self.journal() {
-            journal.reclaim(true, false);
+            journal.reclaim(locked, false);
             self.feed();
         }
     }

@@ -24,7 +24,7 @@ use crate::{
         show::{eopnotsupp, Show},
     },
     md::{
-        mddev::Mddev,
+        mddev::{Flag, Mddev},
         rdev::{Rdev, RdevFlag},
     },
     raid::units::DevSector,
@@ -179,6 +179,7 @@ impl Array {
             );
         })?;
         rdev.set_journal_tail(head.block.sector());
+        mddev.set_flag(Flag::HasJournal);
         mddev.want_sb_write(false);
         if mddev.ro() == 0 {
             mddev.update_sb_locked();
@@ -193,9 +194,17 @@ impl Array {
 
     /// The log's tail, if there is a log.
     fn find_tail(&self, rdev: &Rdev, ring: Ring) -> Result<Position> {
-        let block = JournalBlock::from_sector(rdev.journal_tail())
-            .filter(|b| ring.contains(*b))
-            .unwrap_or(JournalBlock::new(0));
+        let Some(block) =
+            JournalBlock::from_sector(rdev.journal_tail()).filter(|b| ring.contains(*b))
+        else {
+            pr_crit!(
+                "{}: {}: the superblock says that the journal's tail is at sector {}, which is not in the journal\n",
+                self.mddev.name(),
+                rdev.name(),
+                rdev.journal_tail()
+            );
+            return Err(EINVAL);
+        };
         let mut buf = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
         let mut device = Device {
             rdev,
@@ -324,6 +333,7 @@ impl Array {
         if self.cache.active() != 0 {
             return Err(EBUSY);
         }
+        journal.detach(rdev)?;
         drop(journal);
         self.set_journal_state(JournalState::Lost);
         self.stop_journal();

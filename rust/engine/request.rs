@@ -195,7 +195,7 @@ impl Array {
         };
         this.direct_reads.start();
         let at = sector.get().wrapping_add(rdev.data_offset());
-        direct::submit_read(&this.direct_bios, this, rdev, at, piece);
+        direct::submit_read(&this.member_bios, this, rdev, at, piece);
     }
 
     /// Reads a part that lies in one chunk through its stripes.

@@ -13,7 +13,7 @@ use crate::{
     block::bio::Piece,
     raid::{
         mask::RowMask,
-        stripe::{apply, Actions, Event, State, Strip},
+        stripe::{apply, Actions, Event, Policy, State, Strip},
     },
 };
 use kernel::{
@@ -347,12 +347,12 @@ impl Stripe {
     }
 
     /// Counts the stripe as idle if it is. True if it was active before.
-    pub(super) fn settle(&self, inner: &mut Inner, pieces: bool) -> Option<bool> {
+    pub(super) fn settle(&self, inner: &mut Inner, policy: &Policy, pieces: bool) -> Option<bool> {
         if !inner.active
             || inner.again
             || pieces
             || !inner.incoming.is_empty()
-            || !inner.st.is_idle(&inner.strips)
+            || !inner.st.is_idle(&inner.strips, policy)
         {
             return None;
         }

@@ -2,7 +2,7 @@
 
 //! Resync, rebuild, check and repair, a stripe at a time.
 
-use super::array::{Array, Turn};
+use super::array::{Array, JournalState, Turn};
 use crate::{
     lib::noio::NoIo,
     md::mddev::{Mddev, Recovery},
@@ -25,6 +25,10 @@ impl Array {
                 this.fullsync.xchg(0, Full);
             }
             mddev.bitmap_close_sync();
+            return (0, false);
+        }
+        if this.journal_state() == JournalState::Lost {
+            // What the journal has would go on top of what is synced now.
             return (0, false);
         }
         let parity = i32::try_from(this.geo.parity_disks()).unwrap_or(0);

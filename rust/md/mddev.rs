@@ -211,20 +211,29 @@ impl Mddev {
         if !unsafe { sys::raid5c_mddev_trylock(self.as_ptr()) } {
             return false;
         }
+        let written = self.update_sb_locked();
         // SAFETY: We hold the lock.
-        unsafe {
-            sys::md_update_sb(self.as_ptr(), 1);
-            sys::mddev_unlock(self.as_ptr());
-        }
-        true
+        unsafe { sys::mddev_unlock(self.as_ptr()) };
+        written
     }
 
     /// Writes the superblocks in a callback that md made with the array's lock
-    /// held.
-    pub(crate) fn update_sb_locked(&self) {
-        // SAFETY: By the contract of the function; even without the lock the
-        // C function is memory-safe, as it takes the locks of what it changes.
-        unsafe { sys::md_update_sb(self.as_ptr(), 1) }
+    /// held. False if the array is read-only, when md writes none.
+    pub(crate) fn update_sb_locked(&self) -> bool {
+        if self.ro() != 0 {
+            return false;
+        }
+        // SAFETY: A live mddev. The lock is held: by md in `run`, `start`,
+        // `hot_add_disk` and in `quiesce` outside the sync thread, which are
+        // the callers, or by `try_update_sb`.
+        unsafe { sys::md_update_sb(self.as_ptr(), 1) };
+        true
+    }
+
+    /// Whether this task is the array's sync thread.
+    pub(crate) fn in_sync_thread(&self) -> bool {
+        // SAFETY: A live mddev.
+        unsafe { sys::raid5c_in_sync_thread(self.as_ptr()) }
     }
 
     /// Runs `f` with the array's lock held; `EINTR` if a signal came first.

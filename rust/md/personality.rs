@@ -204,6 +204,7 @@ impl<P: Personality> Registration<P> {
                 // SAFETY: From `into_raw` above, taken back once.
                 drop(unsafe { Arc::from_raw(ptr) });
                 P::free(this);
+                super::sysfs::detach(mddev);
                 return Err(e);
             }
             Ok(0)

@@ -20,7 +20,7 @@ use kernel::{
 /// # Invariants
 ///
 /// References exist only in callbacks that md made with the device attached,
-/// and through [`RdevRef`] and [`JournalRdev`].
+/// and through [`RdevRef`].
 #[repr(transparent)]
 pub(crate) struct Rdev(Opaque<sys::md_rdev>);
 
@@ -160,6 +160,24 @@ impl Rdev {
         // SAFETY: A live rdev.
         unsafe {
             sys::raid5c_rdev_has_badblock(self.as_ptr(), s, i32::try_from(n).unwrap_or(i32::MAX))
+        }
+    }
+
+    /// Records that `n` sectors from member sector `s` hold nothing. False if
+    /// that cannot be recorded; md has failed the device then.
+    pub(crate) fn set_badblock(&self, s: u64, n: u32) -> bool {
+        // SAFETY: A live rdev.
+        unsafe {
+            sys::rdev_set_badblocks(self.as_ptr(), s, i32::try_from(n).unwrap_or(i32::MAX), 0)
+        }
+    }
+
+    /// `n` sectors from member sector `s` were written well.
+    pub(crate) fn clear_badblock(&self, s: u64, n: u32) {
+        if self.has_badblock(s, n) {
+            let n = i32::try_from(n).unwrap_or(i32::MAX);
+            // SAFETY: A live rdev.
+            unsafe { sys::rdev_clear_badblocks(self.as_ptr(), s, n, 0) }
         }
     }
 

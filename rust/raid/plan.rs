@@ -174,6 +174,11 @@ impl Machine<'_> {
             .strips
             .iter()
             .fold(RowMask::EMPTY, |all, s| all | s.fixable());
+        let fixable = if self.policy.may_fix {
+            fixable
+        } else {
+            RowMask::EMPTY
+        };
         // What is known only in memory goes to its member first.
         let free = !(self.st.busy | self.st.in_ops | self.any_reading() | fixable);
         let rows = self.st.sync_want & free;
@@ -245,6 +250,9 @@ impl Machine<'_> {
             Fetch::Lost => return self.fail_sync(rows),
             Fetch::Ready => {}
         }
+        if !self.policy.may_fix {
+            return self.fail_sync(rows);
+        }
         if self.policy.blocked {
             return;
         }
@@ -278,7 +286,7 @@ impl Machine<'_> {
 
     /// Puts unreadable rows right where their content is known by now.
     fn plan_fixes(&mut self) {
-        if self.policy.blocked {
+        if self.policy.blocked || !self.policy.may_fix {
             return;
         }
         let work = self

@@ -152,6 +152,8 @@ pub(crate) struct Policy {
     pub(crate) blocked: bool,
     /// Writes may never start (the journal is gone): they fail.
     pub(crate) refuse_writes: bool,
+    /// Members may be written to put read errors right, or to rebuild.
+    pub(crate) may_fix: bool,
     /// Read-modify-write is allowed.
     pub(crate) rmw: bool,
     /// A write that would have to read first is left alone for now.
@@ -254,11 +256,14 @@ impl State {
     }
 
     /// Whether nothing waits and nothing is under way.
-    pub(crate) fn is_idle(&self, strips: &[Strip]) -> bool {
+    ///
+    /// Fixes that may not be made now do not count as work.
+    pub(crate) fn is_idle(&self, strips: &[Strip], policy: &Policy) -> bool {
         (self.busy | self.in_ops | self.sync_want | self.syncing).is_empty()
-            && strips
-                .iter()
-                .all(|s| (s.toread | s.towrite | s.reading | s.writing | s.fixable()).is_empty())
+            && strips.iter().all(|s| {
+                (s.toread | s.towrite | s.reading | s.writing).is_empty()
+                    && (!policy.may_fix || s.fixable().is_empty())
+            })
     }
 
     /// A read piece was attached: `rows` of strip `slot`.

@@ -107,6 +107,7 @@ const PLAIN: Policy = Policy {
     journal: false,
     blocked: false,
     refuse_writes: false,
+    may_fix: true,
     rmw: true,
     hold: false,
     repair: true,

@@ -306,6 +306,7 @@ impl World {
                 journal: c.journal,
                 blocked: false,
                 refuse_writes: false,
+                may_fix: true,
                 rmw: c.rmw,
                 hold: false,
                 repair: true,
@@ -958,7 +959,7 @@ impl World {
     }
 
     fn settle(&mut self) {
-        if !self.active || self.again || !self.parts.is_empty() || !self.st.is_idle(&self.strips) {
+        if !self.active || self.again || !self.parts.is_empty() || !self.st.is_idle(&self.strips, &self.policy) {
             return;
         }
         judge!(
@@ -1729,7 +1730,7 @@ impl World {
         );
         judge!(
             self,
-            self.st.is_idle(&self.strips),
+            self.st.is_idle(&self.strips, &self.policy),
             "not idle at the end: {:x?}",
             self.st
         );
