@@ -72,9 +72,10 @@ u32 raid5c_crc32c(u32 seed, const void *data, size_t len)
 	return crc32c(seed, data, len);
 }
 
-struct workqueue_struct *raid5c_alloc_workqueue(const char *name)
+struct workqueue_struct *raid5c_alloc_workqueue(const char *name, bool near)
 {
-	return alloc_workqueue("%s", WQ_MEM_RECLAIM | WQ_PERCPU, 0, name);
+	return alloc_workqueue("%s", WQ_MEM_RECLAIM |
+			       (near ? WQ_PERCPU : WQ_UNBOUND), 0, name);
 }
 
 /* bios */

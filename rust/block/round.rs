@@ -8,7 +8,10 @@
 
 use super::bioset::BioSet;
 use crate::{
-    lib::{page::Page, workqueue::OwnQueue},
+    lib::{
+        page::Page,
+        workqueue::{OwnQueue, Placement},
+    },
     md::rdev::RdevRef,
     sys,
 };
@@ -30,7 +33,139 @@ pub(crate) trait RoundOwner: Send + Sync + 'static {
     where
         Self: Sized;
     /// Where that happens.
-    fn round_queue(&self) -> &OwnQueue;
+    fn round_queue(&self) -> &RoundQueue;
+    /// Whether there is enough to do for the rounds to be handled by another
+    /// CPU than the one on which they ended.
+    fn is_busy(&self) -> bool;
+}
+
+/// Where rounds that have ended go.
+///
+/// With little to do, to the CPU on which they ended, each as work of its own:
+/// that is the shortest way. With more, to a list that one work item on any CPU
+/// empties: the submitter goes on meanwhile, and one wake-up serves many.
+pub(crate) struct RoundQueue {
+    near: OwnQueue,
+    far: OwnQueue,
+    list: Arc<RoundList>,
+}
+
+/// Rounds that wait for the work item on `far`.
+#[pin_data]
+struct RoundList {
+    /// The last `Head` that was pushed, or 0.
+    last: Atomic<usize>,
+    #[pin]
+    work: Work<RoundList>,
+}
+
+impl_has_work! {
+    impl HasWork<RoundList> for RoundList { self.work }
+}
+
+impl WorkItem for RoundList {
+    type Pointer = Arc<RoundList>;
+
+    fn run(this: Arc<RoundList>) {
+        let mut next = reverse(this.last.xchg(0, Full) as *mut Head);
+        while !next.is_null() {
+            // SAFETY: A leaked round, which only this list knows of; `run`
+            // takes it back.
+            unsafe {
+                let head = next;
+                next = (*head).next;
+                ((*head).run)(head);
+            }
+        }
+    }
+}
+
+/// Turns a list around: what was pushed first comes first.
+fn reverse(mut from: *mut Head) -> *mut Head {
+    let mut to = ptr::null_mut();
+    while !from.is_null() {
+        // SAFETY: Heads of leaked rounds that only we know of.
+        unsafe {
+            let next = (*from).next;
+            (*from).next = to;
+            to = from;
+            from = next;
+        }
+    }
+    to
+}
+
+/// What a round looks like to a list of rounds of all kinds.
+struct Head {
+    next: *mut Head,
+    run: unsafe fn(*mut Head),
+}
+
+// SAFETY: The pointer belongs to the list that the round is in, which hands it
+// from task to task as a whole.
+unsafe impl Send for Head {}
+
+impl RoundQueue {
+    /// The queues of one array.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            near: OwnQueue::new(c"raid5c", Placement::Near)?,
+            far: OwnQueue::new(c"raid5c-far", Placement::Far)?,
+            list: Arc::pin_init(
+                pin_init!(RoundList {
+                    last: Atomic::new(0),
+                    work <- new_work!("raid5c::rounds"),
+                }),
+                GFP_KERNEL,
+            )?,
+        })
+    }
+
+    /// The queue for work that stays on its CPU.
+    pub(crate) fn near(&self) -> &OwnQueue {
+        &self.near
+    }
+
+    /// Waits until all work queued so far has run.
+    pub(crate) fn flush(&self) {
+        self.near.flush();
+        self.far.flush();
+    }
+
+    /// Takes a round that has ended; in any context.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must be a leaked round that nobody else takes back, and `self` the
+    /// queue of its owner.
+    unsafe fn take<O: RoundOwner>(&self, raw: *mut Round<O>, busy: bool) {
+        if !busy {
+            // SAFETY: By the contract.
+            let round = unsafe { Pin::new_unchecked(KBox::from_raw(raw)) };
+            self.near.queue().enqueue(round);
+            return;
+        }
+        // The round may be handled, and its owner go, as soon as it is in the
+        // list: what is used then has to be ours.
+        let list = self.list.clone();
+        let far: *const Queue = self.far.queue();
+        // SAFETY: By the contract; the head is a field of the round.
+        let head = unsafe { &raw mut (*raw).head };
+        let mut last = list.last.load(Relaxed);
+        loop {
+            // SAFETY: The round is ours until it is in the list.
+            unsafe { (*head).next = last as *mut Head };
+            match list.last.cmpxchg(last, head as usize, Full) {
+                Ok(_) => break,
+                Err(now) => last = now,
+            }
+        }
+        if last == 0 {
+            // SAFETY: The queue is there: what we just put into the list has
+            // not been handled before the work that we queue here runs.
+            let _ = unsafe { (*far).enqueue(list) };
+        }
+    }
 }
 
 /// What a bio is about, as its owner sees it.
@@ -70,8 +205,23 @@ struct Round<O: RoundOwner> {
     /// Bios in flight, and one for the submitter.
     remaining: Atomic<i32>,
     /// The bios; set before the first is submitted.
-    head: Atomic<usize>,
+    bios: Atomic<usize>,
+    /// For the list of rounds that have ended.
+    head: Head,
     owner: Arc<O>,
+}
+
+/// # Safety
+///
+/// `head` must be that of a leaked round of `O` that nobody else takes back.
+unsafe fn run_round<O: RoundOwner>(head: *mut Head) {
+    let offset = core::mem::offset_of!(Round<O>, head);
+    // SAFETY: By the contract.
+    let round = unsafe {
+        let raw = head.cast::<u8>().sub(offset).cast::<Round<O>>();
+        Pin::new_unchecked(KBox::from_raw(raw))
+    };
+    Round::run(round);
 }
 
 impl_has_work! {
@@ -112,7 +262,11 @@ impl<O: RoundOwner> Builder<O> {
             pin_init!(Round {
                 work <- new_work!("raid5c::round"),
                 remaining: Atomic::new(1),
-                head: Atomic::new(0),
+                bios: Atomic::new(0),
+                head: Head {
+                    next: ptr::null_mut(),
+                    run: run_round::<O>,
+                },
                 owner,
             }),
             GFP_KERNEL,
@@ -194,7 +348,7 @@ impl<O: RoundOwner> Builder<O> {
     pub(crate) fn submit_queued(self) {
         if let Some(round) = self.issue() {
             let owner = round.owner.clone();
-            owner.round_queue().queue().enqueue(round);
+            owner.round_queue().near().queue().enqueue(round);
         }
     }
 
@@ -204,7 +358,7 @@ impl<O: RoundOwner> Builder<O> {
         // SAFETY: `this` is never used again: the box moves out of it once.
         let round = unsafe { ptr::read(&this.round) };
         round.remaining.store(this.count.saturating_add(1), Relaxed);
-        round.head.store(this.head as usize, Relaxed);
+        round.bios.store(this.head as usize, Relaxed);
         // SAFETY: The box stays pinned where it is; it is taken back by the
         // one who drops `remaining` to zero.
         let raw = KBox::into_raw(unsafe { Pin::into_inner_unchecked(round) });
@@ -264,12 +418,12 @@ unsafe extern "C" fn end_io<O: RoundOwner>(bio: *mut bindings::bio) {
         if (*raw).remaining.fetch_sub(1, Full) != 1 {
             return;
         }
-        let round = Pin::new_unchecked(KBox::from_raw(raw));
         // Not through a reference of our own: dropping the last one here, in
         // interrupt context, would take the owner down here. The queue is
-        // there until the work has run, and while it is being queued.
-        let queue: *const Queue = round.owner.round_queue().queue();
-        (*queue).enqueue(round);
+        // there until the round has been handled.
+        let queue: *const RoundQueue = (*raw).owner.round_queue();
+        let busy = (*raw).owner.is_busy();
+        (*queue).take(raw, busy);
     }
 }
 
@@ -294,7 +448,7 @@ pub(crate) struct Ended {
 
 impl<O: RoundOwner> Done<O> {
     fn new(round: Pin<KBox<Round<O>>>) -> Self {
-        let next = round.head.load(Relaxed) as *mut bindings::bio;
+        let next = round.bios.load(Relaxed) as *mut bindings::bio;
         Self {
             _round: round,
             next,

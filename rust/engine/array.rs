@@ -7,9 +7,9 @@ use crate::{
     block::{
         bioset::BioSet,
         direct::{self, InFlight},
-        round,
+        round::{self, RoundQueue},
     },
-    lib::{clock::warn_limited, noio::NoIo, workqueue::OwnQueue},
+    lib::{clock::warn_limited, noio::NoIo},
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
         rdev::{Rdev, RdevFlag},
@@ -42,6 +42,9 @@ pub(crate) const DEFAULT_ROWS: usize = 256;
 
 /// The cache grows to this many rows per member at least, if there is work.
 const BUSY_ROWS: usize = 1024;
+
+/// With this many stripes at work, what ended is handled on another CPU.
+const BUSY_STRIPES: usize = 3;
 
 /// Writes of this many sectors are likely to be part of something longer.
 const LARGE: u32 = 128;
@@ -79,7 +82,7 @@ pub(crate) struct Array {
     pub(crate) member_bios: BioSet,
     #[pin]
     pub(crate) split_bios: BioSet,
-    pub(crate) queue: OwnQueue,
+    pub(crate) queue: RoundQueue,
     #[pin]
     pub(crate) cache: Cache,
     /// `stripe_cache_size`: rows per member.
@@ -120,7 +123,7 @@ impl Array {
         let disks = usize::try_from(geo.raid_disks())?;
         let members = Members::new(disks)?;
         let pages = BUSY_ROWS.checked_mul(disks).ok_or(EINVAL)?;
-        let queue = OwnQueue::new(c"raid5c")?;
+        let queue = RoundQueue::new()?;
         let mddev = mddev.to_ref();
         Arc::pin_init(
             try_pin_init!(Self {
@@ -171,6 +174,11 @@ impl Array {
             .get()
             .saturating_add(u64::from(self.geo.strip_sectors()));
         handle::refresh(&self.members, end, strips);
+    }
+
+    /// Whether several stripes are being worked on.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.cache.active_now() >= BUSY_STRIPES
     }
 
     /// Whether md still has to record a failure.

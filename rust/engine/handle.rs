@@ -13,9 +13,9 @@ use super::{
     table::PageTable,
 };
 use crate::{
-    block::round::{Builder, Done, Label, Op, RoundOwner},
+    block::round::{Builder, Done, Label, Op, RoundOwner, RoundQueue},
     journal::unit::UnitRef,
-    lib::{clock::warn_limited, noio::NoIo, page::Page, workqueue::OwnQueue, xor::Scratch},
+    lib::{clock::warn_limited, noio::NoIo, page::Page, xor::Scratch},
     md::{
         mddev::Recovery,
         rdev::{Rdev, RdevFlag},
@@ -522,8 +522,12 @@ impl RoundOwner for Stripe {
         Stripe::handle(&this);
     }
 
-    fn round_queue(&self) -> &OwnQueue {
+    fn round_queue(&self) -> &RoundQueue {
         &self.array().queue
+    }
+
+    fn is_busy(&self) -> bool {
+        self.array().is_busy()
     }
 }
 

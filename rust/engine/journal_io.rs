@@ -4,13 +4,13 @@
 
 use super::{journal::Journal, stripe::Stripe};
 use crate::{
-    block::round::{Builder, Done, Label, RoundOwner},
+    block::round::{Builder, Done, Label, RoundOwner, RoundQueue},
     journal::{
         format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
         log::FlushTicket,
         unit::UnitRef,
     },
-    lib::{checksum::crc32c, noio::NoIo, page::Page, workqueue::OwnQueue},
+    lib::{checksum::crc32c, noio::NoIo, page::Page},
     md::rdev::Rdev,
     raid::mask::RowMask,
 };
@@ -122,8 +122,12 @@ impl RoundOwner for UnitIo {
         this.journal.unit_written(this.unit, ok);
     }
 
-    fn round_queue(&self) -> &OwnQueue {
+    fn round_queue(&self) -> &RoundQueue {
         &self.journal.array.queue
+    }
+
+    fn is_busy(&self) -> bool {
+        self.journal.array.is_busy()
     }
 }
 
@@ -151,7 +155,11 @@ impl RoundOwner for FlushIo {
         this.journal.release();
     }
 
-    fn round_queue(&self) -> &OwnQueue {
+    fn round_queue(&self) -> &RoundQueue {
         &self.journal.array.queue
+    }
+
+    fn is_busy(&self) -> bool {
+        self.journal.array.is_busy()
     }
 }

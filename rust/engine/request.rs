@@ -242,7 +242,7 @@ impl DirectOwner for Array {
     }
 
     fn direct_queue(&self) -> &OwnQueue {
-        &self.queue
+        self.queue.near()
     }
 }
 

@@ -339,7 +339,7 @@ impl Stripe {
     pub(super) fn hold_back(self: &Arc<Self>) {
         self.array.timers.fetch_add(1, Full);
         let delay = kernel::time::msecs_to_jiffies(HOLD_MS);
-        let queue = self.array.queue.queue();
+        let queue = self.array.queue.near().queue();
         if queue.enqueue_delayed(self.clone(), delay).is_err() {
             // The timer runs already.
             self.array.timers.fetch_sub(1, Full);

@@ -7,7 +7,16 @@ use crate::sys;
 use core::ptr::NonNull;
 use kernel::{bindings, prelude::*, workqueue::Queue};
 
-/// A reclaim-safe workqueue; work runs on the CPU that queued it.
+/// Where the work of a queue runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// On the CPU that queued it.
+    Near,
+    /// Where the scheduler likes.
+    Far,
+}
+
+/// A reclaim-safe workqueue.
 ///
 /// # Invariants
 ///
@@ -23,9 +32,11 @@ unsafe impl Sync for OwnQueue {}
 
 impl OwnQueue {
     /// Allocates a queue.
-    pub(crate) fn new(name: &'static CStr) -> Result<Self> {
+    pub(crate) fn new(name: &'static CStr, placement: Placement) -> Result<Self> {
         // SAFETY: The name is a C string.
-        let ptr = unsafe { sys::raid5c_alloc_workqueue(name.as_char_ptr()) };
+        let ptr = unsafe {
+            sys::raid5c_alloc_workqueue(name.as_char_ptr(), placement == Placement::Near)
+        };
         Ok(Self {
             ptr: NonNull::new(ptr).ok_or(ENOMEM)?,
         })
