@@ -73,16 +73,20 @@ class Failure(Exception):
 
 
 class Verdicts:
-    """The cases of one suite, printed as they come if `verbose`."""
+    """The cases of one suite; failures are printed as they come.
 
-    def __init__(self, verbose=False):
+    All are if `verbose`; none if `quiet`, where failures are wanted.
+    """
+
+    def __init__(self, verbose=False, quiet=False):
         self.cases = []
         self.verbose = verbose
+        self.quiet = quiet
 
     def add(self, verdict, name, why=""):
         """Record a case: verdict is ok, FAIL or skip."""
         self.cases.append((verdict, name, why))
-        if self.verbose or verdict == "FAIL":
+        if self.verbose or (verdict == "FAIL" and not self.quiet):
             print(f"    {verdict:4} {name}{': ' if why else ''}{why}",
                   flush=True)
 
@@ -98,7 +102,7 @@ class Context:
                  under="raid5c"):
         self.logs = Path(logs)
         self.under = under
-        self.source = source or REPO
+        self.source = Path(source or REPO).resolve()
         self.full = full
         self.seed = seed
         self.verbose = verbose

@@ -30,7 +30,7 @@ def durable(base, log):
         magic, _version, _entries, sector_size = struct.unpack(
             "<QQQI", handle.read(28))
         if magic != MAGIC or sector_size != SECTOR:
-            raise MachineError(f"{log.name} is no log of dm-log-writes")
+            raise MachineError(f"{log} is no log of dm-log-writes")
         at = SECTOR
         while True:
             handle.seek(at)
@@ -42,7 +42,7 @@ def durable(base, log):
                     return
                 continue
             if not (sector or count or flags):
-                raise MachineError(f"{log.name} ends without the mark")
+                raise MachineError(f"{log} ends without the mark")
             if flags & DISCARD:
                 base[sector * SECTOR:(sector + count) * SECTOR] = \
                     bytes(count * SECTOR)
@@ -104,17 +104,31 @@ class Volatile(Series):
             if time.monotonic() > deadline:
                 raise MachineError("the disks do not freeze")
             time.sleep(0.02)
+        flushed = self.flushed(deadline)
         self.guest.kill()
-        self.lose_caches()
+        self.lose_caches(flushed)
 
-    def lose_caches(self):
+    def flushed(self, deadline):
+        """Return the disks' bytes as flushed; wait for the logs' marks."""
+        while True:
+            try:
+                disks = [bytearray(base) for base in self.bases]
+                for i, disk in enumerate(disks):
+                    durable(disk, self.guest.disks[self.cached + i].path)
+                return disks
+            except MachineError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def lose_caches(self, flushed):
         """Make every disk what a power cut would leave of it."""
+        self.bases = flushed
         chance = self.rng.choice((0, 0, 0.5, 0.9))
         lost = 0
         for i, base in enumerate(self.bases):
             disk = self.guest.disks[i].path
             log = self.guest.disks[self.cached + i].path
-            durable(base, log)
             lost += mix(base, disk.read_bytes(), chance, self.rng)
             disk.write_bytes(base)
             with open(log, "r+b") as handle:

@@ -243,7 +243,7 @@ def powercut_resync(ctx, verdicts):
 
 def hole(ctx, verdicts):
     """Control: without a journal, a missing member must show as loss."""
-    control = Verdicts()
+    control = Verdicts(quiet=True)
     Series(ctx, control, Plan("hole", cuts=ctx.pick(6, 20), journal=False,
                               missing=True, force=True,
                               cut_recovery=0)).run()
@@ -261,7 +261,7 @@ def powercut_stock(ctx, verdicts):
     _play(ctx, verdicts, Plan("powercut-stock", kind="qemu",
                               cuts=ctx.pick(2, 10), slow=4, cut_recovery=0))
     _play(ctx, verdicts, Plan("powercut-stock-missing", kind="qemu",
-                              cuts=ctx.pick(2, 10), slow=4, missing=True,
+                              cuts=ctx.pick(1, 10), slow=4, missing=True,
                               cut_recovery=0))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab import module as lab_module
 
-from .base import REPO, TESTING, build_module, build_tool
+from .base import REPO, build_tool
 
 # Where unsafe code may be.
 UNSAFE = re.compile(r"rust/(sys\.rs|sys/|md/|block/|lib/)")
@@ -34,17 +34,17 @@ def _command(ctx, verdicts, name, argv, cwd=REPO):
 def fmt(ctx, verdicts):
     """The sources are as the kernel's rustfmt leaves them."""
     _command(ctx, verdicts, "rustfmt",
-             [REPO / "tools/lab/lab", "fmt", "--check"])
+             [ctx.source / "tools/lab/lab", "fmt", "--check"])
 
 
 def clippy(ctx, verdicts):
     """Clippy with the kernel's flags has nothing to say."""
-    _command(ctx, verdicts, "clippy", [REPO / "tools/lab/lab", "clippy"])
+    _command(ctx, verdicts, "clippy", [ctx.source / "tools/lab/lab", "clippy"])
 
 
-def _sources():
+def _sources(source):
     """The crate's sources, generated ones aside."""
-    return sorted(p for p in (REPO / "rust").rglob("*.rs")
+    return sorted(p for p in (source / "rust").rglob("*.rs")
                   if not p.name.endswith("_generated.rs"))
 
 
@@ -176,8 +176,8 @@ RULES = {
 def layers(ctx, verdicts):
     """The design's rules: unsafe, layering, sizes, no panics."""
     found = {name: [] for name in RULES}
-    for path in _sources():
-        relative = str(path.relative_to(REPO))
+    for path in _sources(ctx.source):
+        relative = str(path.relative_to(ctx.source))
         lines = path.read_text().splitlines()
         for name, rule in RULES.items():
             found[name] += [f"{relative}:{number}: {what}"
@@ -213,7 +213,7 @@ def host(ctx, verdicts):
     """Unit tests, properties and simulations of the pure layers."""
     text = _command(ctx, verdicts, "cargo-test",
                     ["cargo", "test", "--offline", "--release"],
-                    TESTING / "host")
+                    ctx.source / "tools/testing/host")
     for match in re.finditer(r"^test (\S+).* \.\.\. (ok|FAILED|ignored)",
                              text, re.MULTILINE):
         verdict = {"ok": "ok", "FAILED": "FAIL"}.get(match[2])
@@ -226,7 +226,7 @@ def build(ctx, verdicts):
     for kind in ("qemu", "um"):
         log = ctx.logs / f"build-{kind}.log"
         ko = ctx.module(kind)
-        argv = [REPO / "tools/lab/lab", "build",
+        argv = [ctx.source / "tools/lab/lab", "build",
                 *(["--um"] if kind == "um" else [])]
         text = _command(ctx, verdicts, f"build {kind}", argv)
         logs = sorted(lab_module.log_file("x").parent.glob(
