@@ -492,7 +492,7 @@ impl Journal {
             return;
         };
         pr_crit!(
-            "{}: {}: journal write failed; writes to the array are refused from now on: replace the journal device\n",
+            "{}: {}: journal write failed\n",
             self.array.mddev.name(),
             rdev.name()
         );

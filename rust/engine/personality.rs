@@ -300,8 +300,12 @@ impl Personality for Array {
         let disks = i64::from(self.geo.raid_disks());
         if rdev.flag(RdevFlag::Journal) {
             self.set_journal_state(JournalState::Lost);
-        }
-        if self.has_failed() {
+            pr_crit!(
+                "{}: {}: the journal device failed; writes to the array are refused from now on: replace it\n",
+                mddev.name(),
+                rdev.name()
+            );
+        } else if self.has_failed() {
             mddev.set_flag(Flag::Broken);
             pr_crit!(
                 "{}: disk failure on {}; cannot continue operation ({}/{} failed)\n",

@@ -59,7 +59,7 @@ fails_under_load()
 	grep -q "Input/output error\|EIO" /tmp/writer || cat /tmp/writer
 	dd if=/dev/zero of=$MD bs=4k count=1 oflag=direct 2> /dev/null &&
 		fail "a write was taken without a journal"
-	dmesg | grep "journal write failed" || fail "nothing was said"
+	dmesg | grep "the journal device failed" || fail "nothing was said"
 	mdadm --detail $MD | grep -i "faulty.*mapper/j\|faulty.*dm-" ||
 		fail "md was not told"
 	verify "with the journal gone"
