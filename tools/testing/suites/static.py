@@ -258,7 +258,7 @@ def ackwriter(ctx, verdicts):
             path.write_bytes(b"")
             with open(path, "r+b") as handle:
                 handle.truncate(size)
-        rc, out = _ack(program, "write", *common, "--seed", 5, "--ops", 2000,
+        rc, out = _ack(program, "write", *common, "--seed", 5, "--ops", 8000,
                        "--read", 10)
         return rc == 0, out
 
@@ -282,7 +282,13 @@ def ackwriter(ctx, verdicts):
             before = source.read()
         rc, _ = _ack(program, "write", *common, "--resume", "--ops", 1500)
         assert rc == 0
-        put(handle, 0, before)
+        after = dev.read_bytes()
+        # Only a sector that both runs wrote can hold the older write: which
+        # ones those are depends on how the threads were scheduled.
+        at = next(at for at in range(0, len(before), 512)
+                  if any(before[at:at + 512])
+                  and before[at:at + 512] != after[at:at + 512])
+        put(handle, at, before[at:at + 512])
 
     check("accepts what was written", 0, "0 WRONG")
     check("finds a lost sector", 1, "is lost: the sector is all zeroes",
