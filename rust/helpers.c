@@ -9,6 +9,7 @@
 #include <linux/highmem.h>
 #include <linux/kthread.h>
 #include <linux/raid/pq.h>
+#include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -38,6 +39,23 @@ bool raid5c_test_and_clear_bit(unsigned long nr, unsigned long *addr)
 void raid5c_set_mask_bits(unsigned long *addr, unsigned long bits)
 {
 	set_mask_bits(addr, 0UL, bits);
+}
+
+/* tasks */
+
+bool raid5c_need_resched(void)
+{
+	return need_resched();
+}
+
+void raid5c_cond_resched(void)
+{
+	cond_resched();
+}
+
+void raid5c_cpu_relax(void)
+{
+	cpu_relax();
 }
 
 /* memory */

@@ -10,7 +10,7 @@ use super::bioset::BioSet;
 use crate::{
     lib::{
         page::Page,
-        workqueue::{OwnQueue, Placement},
+        worklist::{Node, Worklist},
     },
     md::rdev::RdevRef,
     sys,
@@ -23,7 +23,7 @@ use kernel::{
         atomic::{Atomic, Full, Relaxed},
         Arc,
     },
-    workqueue::{impl_has_work, new_work, Queue, Work, WorkItem},
+    workqueue::{impl_has_work, new_work, Work, WorkItem},
 };
 
 /// Who is told about the end of a round.
@@ -33,139 +33,7 @@ pub(crate) trait RoundOwner: Send + Sync + 'static {
     where
         Self: Sized;
     /// Where that happens.
-    fn round_queue(&self) -> &RoundQueue;
-    /// Whether there is enough to do for the rounds to be handled by another
-    /// CPU than the one on which they ended.
-    fn is_busy(&self) -> bool;
-}
-
-/// Where rounds that have ended go.
-///
-/// With little to do, to the CPU on which they ended, each as work of its own:
-/// that is the shortest way. With more, to a list that one work item on any CPU
-/// empties: the submitter goes on meanwhile, and one wake-up serves many.
-pub(crate) struct RoundQueue {
-    near: OwnQueue,
-    far: OwnQueue,
-    list: Arc<RoundList>,
-}
-
-/// Rounds that wait for the work item on `far`.
-#[pin_data]
-struct RoundList {
-    /// The last `Head` that was pushed, or 0.
-    last: Atomic<usize>,
-    #[pin]
-    work: Work<RoundList>,
-}
-
-impl_has_work! {
-    impl HasWork<RoundList> for RoundList { self.work }
-}
-
-impl WorkItem for RoundList {
-    type Pointer = Arc<RoundList>;
-
-    fn run(this: Arc<RoundList>) {
-        let mut next = reverse(this.last.xchg(0, Full) as *mut Head);
-        while !next.is_null() {
-            // SAFETY: A leaked round, which only this list knows of; `run`
-            // takes it back.
-            unsafe {
-                let head = next;
-                next = (*head).next;
-                ((*head).run)(head);
-            }
-        }
-    }
-}
-
-/// Turns a list around: what was pushed first comes first.
-fn reverse(mut from: *mut Head) -> *mut Head {
-    let mut to = ptr::null_mut();
-    while !from.is_null() {
-        // SAFETY: Heads of leaked rounds that only we know of.
-        unsafe {
-            let next = (*from).next;
-            (*from).next = to;
-            to = from;
-            from = next;
-        }
-    }
-    to
-}
-
-/// What a round looks like to a list of rounds of all kinds.
-struct Head {
-    next: *mut Head,
-    run: unsafe fn(*mut Head),
-}
-
-// SAFETY: The pointer belongs to the list that the round is in, which hands it
-// from task to task as a whole.
-unsafe impl Send for Head {}
-
-impl RoundQueue {
-    /// The queues of one array.
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self {
-            near: OwnQueue::new(c"raid5c", Placement::Near)?,
-            far: OwnQueue::new(c"raid5c-far", Placement::Far)?,
-            list: Arc::pin_init(
-                pin_init!(RoundList {
-                    last: Atomic::new(0),
-                    work <- new_work!("raid5c::rounds"),
-                }),
-                GFP_KERNEL,
-            )?,
-        })
-    }
-
-    /// The queue for work that stays on its CPU.
-    pub(crate) fn near(&self) -> &OwnQueue {
-        &self.near
-    }
-
-    /// Waits until all work queued so far has run.
-    pub(crate) fn flush(&self) {
-        self.near.flush();
-        self.far.flush();
-    }
-
-    /// Takes a round that has ended; in any context.
-    ///
-    /// # Safety
-    ///
-    /// `raw` must be a leaked round that nobody else takes back, and `self` the
-    /// queue of its owner.
-    unsafe fn take<O: RoundOwner>(&self, raw: *mut Round<O>, busy: bool) {
-        if !busy {
-            // SAFETY: By the contract.
-            let round = unsafe { Pin::new_unchecked(KBox::from_raw(raw)) };
-            self.near.queue().enqueue(round);
-            return;
-        }
-        // The round may be handled, and its owner go, as soon as it is in the
-        // list: what is used then has to be ours.
-        let list = self.list.clone();
-        let far: *const Queue = self.far.queue();
-        // SAFETY: By the contract; the head is a field of the round.
-        let head = unsafe { &raw mut (*raw).head };
-        let mut last = list.last.load(Relaxed);
-        loop {
-            // SAFETY: The round is ours until it is in the list.
-            unsafe { (*head).next = last as *mut Head };
-            match list.last.cmpxchg(last, head as usize, Full) {
-                Ok(_) => break,
-                Err(now) => last = now,
-            }
-        }
-        if last == 0 {
-            // SAFETY: The queue is there: what we just put into the list has
-            // not been handled before the work that we queue here runs.
-            let _ = unsafe { (*far).enqueue(list) };
-        }
-    }
+    fn worklist(&self) -> &Worklist;
 }
 
 /// What a bio is about, as its owner sees it.
@@ -206,19 +74,19 @@ struct Round<O: RoundOwner> {
     remaining: Atomic<i32>,
     /// The bios; set before the first is submitted.
     bios: Atomic<usize>,
-    /// For the list of rounds that have ended.
-    head: Head,
+    /// For the worklist.
+    node: Node,
     owner: Arc<O>,
 }
 
 /// # Safety
 ///
-/// `head` must be that of a leaked round of `O` that nobody else takes back.
-unsafe fn run_round<O: RoundOwner>(head: *mut Head) {
-    let offset = core::mem::offset_of!(Round<O>, head);
+/// `node` must be that of a leaked round of `O` that nobody else takes back.
+unsafe fn run_round<O: RoundOwner>(node: *mut Node) {
+    let offset = core::mem::offset_of!(Round<O>, node);
     // SAFETY: By the contract.
     let round = unsafe {
-        let raw = head.cast::<u8>().sub(offset).cast::<Round<O>>();
+        let raw = node.cast::<u8>().sub(offset).cast::<Round<O>>();
         Pin::new_unchecked(KBox::from_raw(raw))
     };
     Round::run(round);
@@ -263,10 +131,8 @@ impl<O: RoundOwner> Builder<O> {
                 work <- new_work!("raid5c::round"),
                 remaining: Atomic::new(1),
                 bios: Atomic::new(0),
-                head: Head {
-                    next: ptr::null_mut(),
-                    run: run_round::<O>,
-                },
+                // SAFETY: Only leaked rounds are pushed, once each.
+                node: unsafe { Node::new(run_round::<O>) },
                 owner,
             }),
             GFP_KERNEL,
@@ -348,7 +214,7 @@ impl<O: RoundOwner> Builder<O> {
     pub(crate) fn submit_queued(self) {
         if let Some(round) = self.issue() {
             let owner = round.owner.clone();
-            owner.round_queue().near().queue().enqueue(round);
+            owner.worklist().near().queue().enqueue(round);
         }
     }
 
@@ -421,9 +287,13 @@ unsafe extern "C" fn end_io<O: RoundOwner>(bio: *mut bindings::bio) {
         // Not through a reference of our own: dropping the last one here, in
         // interrupt context, would take the owner down here. The queue is
         // there until the round has been handled.
-        let queue: *const RoundQueue = (*raw).owner.round_queue();
-        let busy = (*raw).owner.is_busy();
-        (*queue).take(raw, busy);
+        let worklist: *const Worklist = (*raw).owner.worklist();
+        if (*worklist).takes_ended() {
+            (*worklist).push(&raw mut (*raw).node);
+        } else {
+            let round = Pin::new_unchecked(KBox::from_raw(raw));
+            (*worklist).near().queue().enqueue(round);
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use crate::{
     block::{
         bioset::BioSet,
         direct::{self, InFlight},
-        round::{self, RoundQueue},
+        round,
     },
-    lib::{clock::warn_limited, noio::NoIo},
+    lib::{clock::warn_limited, noio::NoIo, worklist::Worklist},
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
         rdev::{Rdev, RdevFlag},
@@ -42,9 +42,6 @@ pub(crate) const DEFAULT_ROWS: usize = 256;
 
 /// The cache grows to this many rows per member at least, if there is work.
 const BUSY_ROWS: usize = 1024;
-
-/// With this many stripes at work, what ended is handled on another CPU.
-const BUSY_STRIPES: usize = 3;
 
 /// Writes of this many sectors are likely to be part of something longer.
 const LARGE: u32 = 128;
@@ -82,7 +79,7 @@ pub(crate) struct Array {
     pub(crate) member_bios: BioSet,
     #[pin]
     pub(crate) split_bios: BioSet,
-    pub(crate) queue: RoundQueue,
+    pub(crate) queue: Worklist,
     #[pin]
     pub(crate) cache: Cache,
     /// `stripe_cache_size`: rows per member.
@@ -123,7 +120,7 @@ impl Array {
         let disks = usize::try_from(geo.raid_disks())?;
         let members = Members::new(disks)?;
         let pages = BUSY_ROWS.checked_mul(disks).ok_or(EINVAL)?;
-        let queue = RoundQueue::new()?;
+        let queue = Worklist::new()?;
         let mddev = mddev.to_ref();
         Arc::pin_init(
             try_pin_init!(Self {
@@ -174,11 +171,6 @@ impl Array {
             .get()
             .saturating_add(u64::from(self.geo.strip_sectors()));
         handle::refresh(&self.members, end, strips);
-    }
-
-    /// Whether several stripes are being worked on.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.cache.active_now() >= BUSY_STRIPES
     }
 
     /// Whether md still has to record a failure.

@@ -232,11 +232,6 @@ impl Cache {
         }
     }
 
-    /// Stripes with work, at a glance: nothing may depend on it.
-    pub(crate) fn active_now(&self) -> usize {
-        self.active.load(Relaxed)
-    }
-
     /// Whether somebody waits for room.
     pub(crate) fn is_short(&self) -> bool {
         self.waiters.load(Relaxed) > 0

@@ -13,9 +13,9 @@ use super::{
     table::PageTable,
 };
 use crate::{
-    block::round::{Builder, Done, Label, Op, RoundOwner, RoundQueue},
+    block::round::{Builder, Done, Label, Op, RoundOwner},
     journal::unit::UnitRef,
-    lib::{clock::warn_limited, noio::NoIo, page::Page, xor::Scratch},
+    lib::{clock::warn_limited, noio::NoIo, page::Page, worklist::Worklist, xor::Scratch},
     md::{
         mddev::Recovery,
         rdev::{Rdev, RdevFlag},
@@ -522,12 +522,8 @@ impl RoundOwner for Stripe {
         Stripe::handle(&this);
     }
 
-    fn round_queue(&self) -> &RoundQueue {
+    fn worklist(&self) -> &Worklist {
         &self.array().queue
-    }
-
-    fn is_busy(&self) -> bool {
-        self.array().is_busy()
     }
 }
 

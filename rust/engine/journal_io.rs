@@ -4,13 +4,13 @@
 
 use super::{journal::Journal, stripe::Stripe};
 use crate::{
-    block::round::{Builder, Done, Label, RoundOwner, RoundQueue},
+    block::round::{Builder, Done, Label, RoundOwner},
     journal::{
         format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
         log::FlushTicket,
         unit::UnitRef,
     },
-    lib::{checksum::crc32c, noio::NoIo, page::Page},
+    lib::{checksum::crc32c, noio::NoIo, page::Page, worklist::Worklist},
     md::rdev::Rdev,
     raid::mask::RowMask,
 };
@@ -122,12 +122,8 @@ impl RoundOwner for UnitIo {
         this.journal.unit_written(this.unit, ok);
     }
 
-    fn round_queue(&self) -> &RoundQueue {
+    fn worklist(&self) -> &Worklist {
         &self.journal.array.queue
-    }
-
-    fn is_busy(&self) -> bool {
-        self.journal.array.is_busy()
     }
 }
 
@@ -155,11 +151,7 @@ impl RoundOwner for FlushIo {
         this.journal.release();
     }
 
-    fn round_queue(&self) -> &RoundQueue {
+    fn worklist(&self) -> &Worklist {
         &self.journal.array.queue
-    }
-
-    fn is_busy(&self) -> bool {
-        self.journal.array.is_busy()
     }
 }

@@ -129,7 +129,7 @@ impl Array {
         });
     }
 
-    /// Runs `f` on the stripe and has it handled.
+    /// Runs `f` on the stripe and has it handled, by the worker or at once.
     pub(super) fn with_stripe(
         this: &Arc<Self>,
         index: u64,
@@ -151,6 +151,7 @@ impl Array {
                 }
             });
             match attached {
+                Ok(true) if this.queue.post(&stripe) => return,
                 Ok(true) => return Stripe::handle(&stripe),
                 Ok(false) => {}
                 Err(_) => super::array::wait_for_memory(),

@@ -11,6 +11,10 @@ use super::{
 };
 use crate::{
     block::bio::Piece,
+    lib::{
+        noio::NoIo,
+        worklist::{impl_has_node, Node, Posted},
+    },
     raid::{
         mask::RowMask,
         stripe::{apply, Actions, Event, Policy, State, Strip},
@@ -126,6 +130,17 @@ pub(crate) struct Stripe {
     pub(super) work: Mutex<Handler>,
     #[pin]
     deferred: DelayedWork<Stripe>,
+    /// For the worklist.
+    node: Node,
+}
+
+impl_has_node! { Stripe { self.node } }
+
+impl Posted for Stripe {
+    fn work(this: Arc<Stripe>) {
+        let _noio = NoIo::enter();
+        Stripe::handle(&this);
+    }
 }
 
 impl_has_delayed_work! {
@@ -137,7 +152,7 @@ impl WorkItem for Stripe {
 
     /// The time of what is held back is over.
     fn run(this: Arc<Stripe>) {
-        let _noio = crate::lib::noio::NoIo::enter();
+        let _noio = NoIo::enter();
         let lost = {
             let mut inner = this.inner.lock();
             inner.hold = false;
@@ -200,6 +215,7 @@ impl Stripe {
                 }, "raid5c::stripe"),
                 work <- new_mutex!(handler, "raid5c::handler"),
                 deferred <- new_delayed_work!("raid5c::stripe"),
+                node: Node::of::<Self>(),
             }),
             GFP_KERNEL,
         )

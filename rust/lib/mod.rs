@@ -7,5 +7,6 @@ pub(crate) mod clock;
 pub(crate) mod noio;
 pub(crate) mod page;
 pub(crate) mod show;
+pub(crate) mod worklist;
 pub(crate) mod workqueue;
 pub(crate) mod xor;

@@ -9,6 +9,7 @@
 pub(crate) mod geometry;
 pub(crate) mod hold;
 pub(crate) mod mask;
+pub(crate) mod pace;
 mod plan;
 pub(crate) mod stripe;
 pub(crate) mod units;
