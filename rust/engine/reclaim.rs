@@ -77,17 +77,16 @@ impl Journal {
         if !written {
             return false;
         }
-        let freed = self.state.lock().log.advance_tail(to);
-        match freed {
-            Ok(freed) => {
-                for (start, n) in [Some(freed.first), freed.second].into_iter().flatten() {
-                    // A journal that cannot discard loses nothing.
-                    let _ = rdev.discard(start.sector(), n.wrapping_mul(8));
-                }
-                true
-            }
-            Err(_) => false,
+        let freed = self.state.lock().log.freed_by(to);
+        let Ok(freed) = freed else {
+            return false;
+        };
+        // Before the blocks are given to new units.
+        for (start, n) in [Some(freed.first), freed.second].into_iter().flatten() {
+            // A journal that cannot discard loses nothing.
+            let _ = rdev.discard(start.sector(), n.wrapping_mul(8));
         }
+        self.state.lock().log.advance_tail(to).is_ok()
     }
 
     /// Leaves an idle log empty: a unit without rows at the head, and the tail

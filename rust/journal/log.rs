@@ -347,24 +347,32 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
 
     /// Returns the newest position that the tail may move to, if it is newer than the tail.
     ///
-    /// The shell then flushes the members' caches, writes the superblock, and only after both calls
-    /// [`Self::advance_tail`] with this very position.
+    /// The shell then flushes the members' caches, writes the superblock, discards what
+    /// [`Self::freed_by`] names if it likes, and only after all that calls [`Self::advance_tail`]
+    /// with this very position.
     pub(crate) fn tail_candidate(&self) -> Option<Position> {
         (self.candidate != self.tail).then_some(self.candidate)
     }
 
-    /// Moves the tail to a position that [`Self::tail_candidate`] named; returns the blocks that this
-    /// frees, which may be discarded.
-    pub(crate) fn advance_tail(&mut self, to: Position) -> Result<Extents, BadTail> {
+    /// Returns the blocks that moving the tail to `to` frees.
+    ///
+    /// They may be discarded once the superblock has the new tail, and until [`Self::advance_tail`]:
+    /// from then on they are given to new units.
+    pub(crate) fn freed_by(&self, to: Position) -> Result<Extents, BadTail> {
         let freed = self.ring.distance(self.tail.block, to.block);
         let newer = before(self.tail.seq, to.seq) && !before(self.candidate.seq, to.seq);
         if !newer || freed == 0 || freed > self.reclaimable() {
             return Err(BadTail);
         }
-        let extents = self.ring.extents(self.tail.block, freed);
+        Ok(self.ring.extents(self.tail.block, freed))
+    }
+
+    /// Moves the tail to a position that [`Self::tail_candidate`] named.
+    pub(crate) fn advance_tail(&mut self, to: Position) -> Result<(), BadTail> {
+        self.freed_by(to)?;
         self.tail = to;
         self.starved = false;
-        Ok(extents)
+        Ok(())
     }
 
     /// Tells whether moving the tail is worth a superblock write: much can be freed, or something

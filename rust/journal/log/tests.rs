@@ -138,8 +138,12 @@ fn a_full_ring_waits_for_the_tail() {
     assert_eq!(tail, position(1, 11));
     assert!(log.wants_reclaim());
     // Only the old tail's block: the tail rests on the done unit.
-    let freed = log.advance_tail(tail).unwrap();
+    let freed = log.freed_by(tail).unwrap();
     assert_eq!(freed.first, (block(0), 1));
+    // It may be discarded now, so it is not given to anybody yet.
+    assert_eq!(log.free(), 0);
+    log.advance_tail(tail).unwrap();
+    assert_eq!(log.freed_by(tail), Err(BadTail));
     assert!(!log.wants_reclaim());
     assert_eq!(log.tail_candidate(), None);
     assert_eq!(log.free(), 1);
@@ -281,13 +285,15 @@ fn the_tail_waits_for_rows_in_order() {
     assert_eq!(log.tail_candidate(), Some(position(7, 13)));
     assert!(log.is_idle());
     // The superblock write that was under way names the older candidate.
-    assert_eq!(log.advance_tail(tail).unwrap().first, (block(0), 4));
+    assert_eq!(log.freed_by(tail).unwrap().first, (block(0), 4));
+    log.advance_tail(tail).unwrap();
     assert_eq!(log.advance_tail(tail), Err(BadTail));
     assert_eq!(log.advance_tail(position(0, 10)), Err(BadTail));
     assert_eq!(log.advance_tail(position(8, 14)), Err(BadTail));
     assert_eq!(log.advance_tail(position(50, 13)), Err(BadTail));
     let tail = log.tail_candidate().unwrap();
-    assert_eq!(log.advance_tail(tail).unwrap().first, (block(4), 3));
+    assert_eq!(log.freed_by(tail).unwrap().first, (block(4), 3));
+    log.advance_tail(tail).unwrap();
     assert_eq!(log.tail_candidate(), None);
     assert_eq!(log.used(), 3);
 }
@@ -308,7 +314,7 @@ fn freed_space_may_cross_the_end() {
         log.next_stable().unwrap();
         log.row_done(unit, 1).unwrap();
     }
-    let freed = log.advance_tail(log.tail_candidate().unwrap()).unwrap();
+    let freed = log.freed_by(log.tail_candidate().unwrap()).unwrap();
     assert_eq!(freed.first, (block(97), 3));
     assert_eq!(freed.second, Some((block(0), 1)));
 }

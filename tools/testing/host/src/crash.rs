@@ -55,6 +55,7 @@ fn action(write_back: bool) -> impl Strategy<Value = Action> {
         8 => pick().prop_map(Action::RowDone),
         3 => Just(Action::TailStart),
         3 => Just(Action::TailDone),
+        3 => Just(Action::Discarded),
         12 => any::<u64>().prop_map(Action::LookAtCrash),
         1 => any::<u64>().prop_map(Action::Crash),
     ]
@@ -143,7 +144,7 @@ fn runs_get_somewhere() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut sum = Stats::default();
-    for _ in 0..100 {
+    for _ in 0..150 {
         let setup = setup().new_tree(&mut runner).unwrap().current();
         let actions = actions().new_tree(&mut runner).unwrap().current();
         let stats = play(setup, &actions).stats;

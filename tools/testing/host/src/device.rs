@@ -80,6 +80,12 @@ impl<K: Ord + Copy, V: Clone> Store<K, V> {
         }
     }
 
+    /// Discards what is stored at a place, and what is on its way there.
+    pub(crate) fn discard(&mut self, key: K) {
+        self.durable.remove(&key);
+        self.pending.retain(|write| write.key != key);
+    }
+
     /// Starts a flush: it will cover what is complete now.
     pub(crate) fn start_flush(&self) -> Vec<u64> {
         let complete = self.pending.iter().filter(|write| write.complete);

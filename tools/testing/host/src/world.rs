@@ -37,6 +37,7 @@ pub(crate) enum Action {
     RowDone(usize),
     TailStart,
     TailDone,
+    Discarded,
     /// A crash that is only looked at: the run goes on as if it had not been.
     LookAtCrash(u64),
     Crash(u64),
@@ -90,6 +91,8 @@ pub(crate) struct World {
     pub(crate) log: Log<Vec<Unit>>,
     pub(crate) superblock: Position,
     pub(crate) superblock_write: Option<Position>,
+    /// The superblock names it; the space before it is not free yet.
+    pub(crate) discarding: Option<Position>,
     pub(crate) history: Vec<Said>,
     /// The scan must not end before this sequence.
     pub(crate) must_end: u64,
@@ -147,6 +150,7 @@ impl World {
             .unwrap(),
             superblock: tail,
             superblock_write: None,
+            discarding: None,
             history: Vec::new(),
             must_end: head.seq,
             filling: BTreeMap::new(),
@@ -383,7 +387,7 @@ impl World {
     }
 
     fn start_tail(&mut self) {
-        if self.superblock_write.is_none() {
+        if self.superblock_write.is_none() && self.discarding.is_none() {
             if let Some(position) = self.log.tail_candidate() {
                 let covered = self.members.start_flush();
                 self.members.finish_flush(&covered);
@@ -394,10 +398,24 @@ impl World {
 
     fn finish_tail(&mut self) {
         if let Some(position) = self.superblock_write.take() {
-            let free = self.log.free();
             self.superblock = position;
-            let freed = self.log.advance_tail(position).unwrap();
-            let blocks = freed.first.1 + freed.second.map_or(0, |(_, blocks)| blocks);
+            self.discarding = Some(position);
+        }
+    }
+
+    /// Discards what the new tail frees, and only then gives it to new units.
+    fn finish_discard(&mut self) {
+        if let Some(position) = self.discarding.take() {
+            let free = self.log.free();
+            let freed = self.log.freed_by(position).unwrap();
+            let mut blocks = 0;
+            for (start, n) in [Some(freed.first), freed.second].into_iter().flatten() {
+                blocks += n;
+                for block in start.get()..start.get() + n {
+                    self.journal.discard(block);
+                }
+            }
+            self.log.advance_tail(position).unwrap();
             assert_eq!(self.log.free(), free + blocks);
         }
     }
@@ -428,8 +446,10 @@ impl World {
             self.finish_row(0);
         }
         self.finish_tail();
+        self.finish_discard();
         self.start_tail();
         self.finish_tail();
+        self.finish_discard();
     }
 
     fn on_full(&mut self, result: Result<(), PlaceError>) {
@@ -552,6 +572,7 @@ impl World {
         self.members = members;
         self.superblock = tail;
         self.superblock_write = None;
+        self.discarding = None;
         self.must_end = report.end.seq;
         self.filling.clear();
         self.writing.clear();
@@ -585,6 +606,8 @@ impl World {
             self.start_tail();
             self.crash(seed ^ 2);
             self.finish_tail();
+            self.crash(seed ^ 4);
+            self.finish_discard();
         }
         self.must_end = self.log.head().seq;
         self.crash(seed ^ 3);
@@ -668,6 +691,7 @@ impl World {
             Action::RowDone(pick) => self.finish_row(pick),
             Action::TailStart => self.start_tail(),
             Action::TailDone => self.finish_tail(),
+            Action::Discarded => self.finish_discard(),
             Action::LookAtCrash(seed) => {
                 self.crash(seed);
             }
