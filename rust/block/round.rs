@@ -213,8 +213,8 @@ impl<O: RoundOwner> Builder<O> {
     /// that hold what `round_done` needs, or that it could call again.
     pub(crate) fn submit_queued(self) {
         if let Some(round) = self.issue() {
-            let owner = round.owner.clone();
-            owner.worklist().near().queue().enqueue(round);
+            // SAFETY: All its bios have ended, and nobody else knows of it.
+            unsafe { ended(KBox::into_raw(Pin::into_inner_unchecked(round))) };
         }
     }
 
@@ -284,9 +284,20 @@ unsafe extern "C" fn end_io<O: RoundOwner>(bio: *mut bindings::bio) {
         if (*raw).remaining.fetch_sub(1, Full) != 1 {
             return;
         }
-        // Not through a reference of our own: dropping the last one here, in
-        // interrupt context, would take the owner down here. The queue is
-        // there until the round has been handled.
+        ended(raw);
+    }
+}
+
+/// Passes a round of which all bios have ended to a worker; in any context.
+///
+/// # Safety
+///
+/// `raw` must be a leaked round that nobody else takes back.
+unsafe fn ended<O: RoundOwner>(raw: *mut Round<O>) {
+    // SAFETY: By the contract. The list is there until the round was handled.
+    // Not through a reference of our own: dropping the last one here, perhaps
+    // in interrupt context, would take the owner down here.
+    unsafe {
         let worklist: *const Worklist = (*raw).owner.worklist();
         if (*worklist).takes_ended() {
             (*worklist).push(&raw mut (*raw).node);

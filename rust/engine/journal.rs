@@ -23,7 +23,9 @@ use crate::{
     },
     lib::{
         checksum::{crc32c, crc32c_page},
+        noio::NoIo,
         page::Page,
+        worklist::{impl_has_node, Node, Posted},
     },
     md::rdev::{Rdev, RdevFlag, RdevRef, RdevSlot},
     raid::{
@@ -88,6 +90,17 @@ pub(crate) struct Journal {
     /// One task at a time moves the tail.
     #[pin]
     pub(super) reclaiming: Mutex<()>,
+    /// For the worklist.
+    node: Node,
+}
+
+impl_has_node! { Journal { self.node } }
+
+impl Posted for Journal {
+    fn work(this: Arc<Journal>) {
+        let _noio = NoIo::enter();
+        this.commit_if_idle();
+    }
 }
 
 /// The seed of a journal's checksums.
@@ -130,6 +143,7 @@ impl Journal {
                 writes: Atomic::new(0),
                 busy: Atomic::new(0),
                 reclaiming <- new_mutex!((), "raid5c::reclaim"),
+                node: Node::of::<Self>(),
             }),
             GFP_KERNEL,
         )
@@ -188,7 +202,7 @@ impl Journal {
                 self.array.wake_reclaim();
             }
         } else {
-            self.commit_if_idle();
+            self.commit_soon();
         }
     }
 
@@ -316,6 +330,14 @@ impl Journal {
             .map_err(|_| ENOSPC)
     }
 
+    /// Writes the open unit after what the worker has at hand now, so that the
+    /// rows of that share the unit.
+    fn commit_soon(self: &Arc<Self>) {
+        if !self.array.queue.post(self) {
+            self.commit_if_idle();
+        }
+    }
+
     /// Writes the open unit if little else is being written.
     fn commit_if_idle(self: &Arc<Self>) {
         if self.writes.fetch_add(0, Full) < DEPTH {
@@ -406,7 +428,7 @@ impl Journal {
         }
         self.flush();
         self.release();
-        self.commit_if_idle();
+        self.commit_soon();
     }
 
     /// Starts a flush of the journal's cache, if rows wait for one.

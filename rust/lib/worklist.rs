@@ -23,7 +23,9 @@ use kernel::{
     workqueue::{impl_has_work, new_work, Queue, Work, WorkItem},
 };
 
-/// With so many nodes on it, the list gets no more.
+/// With so many nodes on the list, submitters do their work themselves.
+const BUSY: usize = 8;
+/// With so many, what ends is handled where it ended.
 const CROWDED: usize = 64;
 
 /// The worker sleeps, and the list is empty.
@@ -245,7 +247,7 @@ impl Worklist {
     /// Leaves `this` to the worker. False if the caller had better do the work
     /// itself.
     pub(crate) fn post<T: HasNode>(&self, this: &Arc<T>) -> bool {
-        if self.list.last.load(Relaxed) == ASLEEP || self.is_crowded() {
+        if self.list.last.load(Relaxed) == ASLEEP || self.holds(BUSY) {
             return false;
         }
         let raw = Arc::into_raw(this.clone());
@@ -268,7 +270,7 @@ impl Worklist {
     /// while the worker sleeps wakes it.
     pub(crate) fn takes_ended(&self) -> bool {
         if self.list.last.load(Relaxed) != ASLEEP {
-            return !self.is_crowded();
+            return !self.holds(CROWDED);
         }
         let at = now();
         let gap = since(self.list.since.xchg(at, Relaxed), at);
@@ -278,8 +280,8 @@ impl Worklist {
         pace.patience_ns() > 0
     }
 
-    fn is_crowded(&self) -> bool {
-        self.list.len.load(Relaxed) >= CROWDED
+    fn holds(&self, nodes: usize) -> bool {
+        self.list.len.load(Relaxed) >= nodes
     }
 
     /// Puts a node on the list; in any context.
