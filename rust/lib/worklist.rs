@@ -144,6 +144,10 @@ fn since(then: i64, now: i64) -> u64 {
 impl List {
     /// Runs what is on the list. False if that was nothing.
     fn empty(&self) -> bool {
+        if self.last.load(Relaxed) == AWAKE {
+            // Without taking the cache line from those who push.
+            return false;
+        }
         let last = self.last.xchg(AWAKE, Full);
         if last == ASLEEP || last == AWAKE {
             return false;

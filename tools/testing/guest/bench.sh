@@ -3,7 +3,7 @@
 #
 # Runs the lines of /lab/plan:
 #   NUMBER MODULE LEVEL MEMBERS CHUNK JOURNAL THREADS CACHE SECONDS JOB...
-# JOURNAL is none, write-through or write-back. The result of every fio job is
+# MODULE - is no array at all. JOURNAL is none, write-through or write-back. The result of every fio job is
 # in /lab/bench/NUMBER-JOB.json.
 
 . /lab/guest/lib.sh
@@ -38,6 +38,14 @@ line()
 	local number=$1 module=$2 level=$3 n=$4 chunk=$5 journal=$6
 	local threads=$7 cache=$8 seconds=$9 name opts=()
 	shift 9
+	if [ "$module" = - ]; then
+		# No array: what a single ram disk gives.
+		MD=${DISK[0]}
+		for name in "$@"; do
+			measure "$number" "$seconds" "$name"
+		done
+		return
+	fi
 	use "$module"
 	[ "$journal" = none ] ||
 		opts=(--write-journal "${DISK[$n]}")
