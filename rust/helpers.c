@@ -14,6 +14,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
+#include <linux/version.h>
 #include "raid5c_bindings.h"
 
 /* A page is a row everywhere here, and a row is 4 KiB on disk. */
@@ -39,6 +40,24 @@ bool raid5c_test_and_clear_bit(unsigned long nr, unsigned long *addr)
 void raid5c_set_mask_bits(unsigned long *addr, unsigned long bits)
 {
 	set_mask_bits(addr, 0UL, bits);
+}
+
+struct module *raid5c_this_module(void)
+{
+	return THIS_MODULE;
+}
+
+/* What a personality tells the bitmap since 7.3. */
+void raid5c_set_bitmap_hooks(struct md_personality *pers,
+	void (*map)(struct mddev *, sector_t *, unsigned long *, bool),
+	sector_t (*member_sectors)(struct mddev *, bool),
+	sector_t (*array_sectors)(struct mddev *, bool))
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0)
+	pers->bitmap_sector_map = map;
+	pers->bitmap_sync_size = member_sectors;
+	pers->bitmap_array_sectors = array_sectors;
+#endif
 }
 
 /* tasks */
@@ -188,9 +207,21 @@ void raid5c_rdev_corrected(struct md_rdev *rdev, int sectors)
 	atomic_add(sectors, &rdev->corrected_errors);
 }
 
+/* The number of sectors is an int in some kernels, and a sector_t in others. */
+
 bool raid5c_rdev_has_badblock(struct md_rdev *rdev, sector_t s, int sectors)
 {
 	return rdev_has_badblock(rdev, s, sectors) != 0;
+}
+
+bool raid5c_rdev_set_badblocks(struct md_rdev *rdev, sector_t s, int sectors)
+{
+	return rdev_set_badblocks(rdev, s, sectors, 0);
+}
+
+void raid5c_rdev_clear_badblocks(struct md_rdev *rdev, sector_t s, int sectors)
+{
+	rdev_clear_badblocks(rdev, s, sectors, 0);
 }
 
 sector_t raid5c_rdev_recovery_offset(struct md_rdev *rdev)

@@ -7,6 +7,7 @@
 //! them the pure core, `raid` and `journal`.
 
 #![allow(special_module_name)] // `lib` is a layer here, not a crate's root
+#![allow(clippy::manual_is_multiple_of)] // kernel 7.3 is built with rustc 1.85
 
 use kernel::prelude::*;
 

@@ -43,8 +43,9 @@ pub(crate) const DEFAULT_ROWS: usize = 256;
 /// The cache grows to this many rows per member at least, if there is work.
 const BUSY_ROWS: usize = 1024;
 
-/// Writes of this many sectors are likely to be part of something longer.
-const LARGE: u32 = 128;
+/// Writes of this many sectors are likely to be part of something longer, and
+/// take long.
+pub(super) const LARGE: u32 = 128;
 
 /// The reclaim thread looks this often even if nobody wakes it.
 const RECLAIM_PERIOD_MS: u32 = 5000;

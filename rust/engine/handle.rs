@@ -234,8 +234,14 @@ impl Stripe {
             self.append(work, acts.journal);
         }
         if acts.has_ops() {
-            let bad = ops::run(work, &acts);
-            self.event(Event::OpsDone { bad });
+            let done = ops::run(work, &acts);
+            if done.failed.any() {
+                self.report_ops_failed(done.failed);
+            }
+            self.event(Event::OpsDone {
+                bad: done.bad,
+                failed: done.failed,
+            });
         }
         self.report_sync(&acts);
         if acts.corrected {
@@ -322,6 +328,15 @@ impl Stripe {
             );
         }
         ok
+    }
+
+    fn report_ops_failed(&self, rows: RowMask) {
+        warn_limited!(
+            "{}: internal error: {} rows of the stripe at member sector {} lack a page; their writes fail, please report this\n",
+            self.array().mddev.name(),
+            rows.count(),
+            self.sector()
+        );
     }
 
     /// Counts read errors that were put right.

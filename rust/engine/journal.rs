@@ -333,7 +333,7 @@ impl Journal {
     /// Writes the open unit after what the worker has at hand now, so that the
     /// rows of that share the unit.
     fn commit_soon(self: &Arc<Self>) {
-        if !self.array.queue.post(self) {
+        if !self.array.queue.post(self, false) {
             self.commit_if_idle();
         }
     }

@@ -49,8 +49,17 @@ fn copy(part: &mut Attached, pages: &PageTable, row: u32, to_page: bool) {
     }
 }
 
-/// Runs all ops of `acts`. Returns the rows that failed the check.
-pub(super) fn run(work: &mut Handler, acts: &Actions) -> RowMask {
+/// How ops went.
+#[derive(Default)]
+pub(super) struct OpsDone {
+    /// Rows that failed the check.
+    pub(super) bad: RowMask,
+    /// Rows of which a page was missing, so that nothing is known of them.
+    pub(super) failed: RowMask,
+}
+
+/// Runs all ops of `acts`.
+pub(super) fn run(work: &mut Handler, acts: &Actions) -> OpsDone {
     for slot in 0..work.tasks.len() {
         let rows = work
             .tasks
@@ -58,36 +67,39 @@ pub(super) fn run(work: &mut Handler, acts: &Actions) -> RowMask {
             .map_or(RowMask::EMPTY, |t| t.result | t.acts.drain);
         work.pages.ensure(slot, rows);
     }
-    let mut bad = RowMask::EMPTY;
-    let mut failed = false;
+    let mut done = OpsDone::default();
+    let mut note = |row: u32, went: Result<bool>| {
+        let bit = RowMask::single(row);
+        match went {
+            Ok(true) => {}
+            Ok(false) => done.bad.insert(bit),
+            Err(_) => done.failed.insert(bit),
+        }
+    };
     for row in acts.compute.iter() {
-        failed |= compute(work, row).is_err();
+        note(row, compute(work, row).map(|()| true));
     }
     // Row by row, so that what was copied is still in the CPU's cache when its
     // parity is made.
     for row in acts.rmw.iter() {
-        failed |= xor_written(work, row).is_err();
+        let out = xor_written(work, row);
         drain(work, row);
-        failed |= xor_written(work, row).is_err();
+        note(
+            row,
+            out.and_then(|()| xor_written(work, row)).map(|()| true),
+        );
     }
     for row in acts.rcw.iter() {
         drain(work, row);
-        failed |= reconstruct(work, row).is_err();
+        note(row, reconstruct(work, row).map(|()| true));
     }
     for row in acts.parity.iter() {
-        failed |= reconstruct(work, row).is_err();
+        note(row, reconstruct(work, row).map(|()| true));
     }
     for row in acts.check.iter() {
-        match check(work, row) {
-            Ok(true) => {}
-            Ok(false) => bad.insert(RowMask::single(row)),
-            Err(_) => failed = true,
-        }
+        note(row, check(work, row));
     }
-    if failed {
-        pr_err!("internal error: a row's pages were not all there; please report this\n");
-    }
-    bad
+    done
 }
 
 fn is_parity(p: usize, q: Option<usize>, slot: usize) -> bool {

@@ -3,7 +3,7 @@
 //! Requests of the array's users.
 
 use super::{
-    array::{Array, JournalState},
+    array::{Array, JournalState, LARGE},
     stripe::{Attached, Inner, Stripe},
 };
 use crate::{
@@ -110,7 +110,9 @@ impl Array {
         if spans.clone().next().is_none() {
             return;
         }
-        Self::with_stripe(this, index, spans.clone().count(), |inner| {
+        // What takes long is worth waking somebody for.
+        let wake = bio.sectors() >= LARGE;
+        Self::with_stripe(this, index, spans.clone().count(), wake, |inner| {
             inner.hold = hold;
             for span in spans {
                 let piece = Piece::new(bio, span.offset, span.sectors);
@@ -129,11 +131,13 @@ impl Array {
         });
     }
 
-    /// Runs `f` on the stripe and has it handled, by the worker or at once.
+    /// Runs `f` on the stripe and has it handled: by the worker, which is woken
+    /// for it if `wake`, or at once.
     pub(super) fn with_stripe(
         this: &Arc<Self>,
         index: u64,
         room: usize,
+        wake: bool,
         f: impl FnOnce(&mut Inner),
     ) {
         let mut f = Some(f);
@@ -151,7 +155,7 @@ impl Array {
                 }
             });
             match attached {
-                Ok(true) if this.queue.post(&stripe) => return,
+                Ok(true) if this.queue.post(&stripe, wake) => return,
                 Ok(true) => return Stripe::handle(&stripe),
                 Ok(false) => {}
                 Err(_) => super::array::wait_for_memory(),
@@ -211,7 +215,7 @@ impl Array {
             let room = this.geo.strip_sectors().wrapping_sub(first);
             let n = core::cmp::min(room, piece.sectors().wrapping_sub(offset));
             let part = Attached::new(piece.sub(offset, n), slot.index(), first, false);
-            Self::with_stripe(this, sector / strip, 1, |inner| {
+            Self::with_stripe(this, sector / strip, 1, false, |inner| {
                 inner
                     .st
                     .attach_read(&mut inner.strips, part.slot, part.todo);

@@ -77,7 +77,7 @@ impl Array {
         let rows = RowMask::range(first, u32::try_from(n / 8).unwrap_or(u32::MAX));
         let mut old = RowMask::EMPTY;
         self.syncs.fetch_add(1, Full);
-        Self::with_stripe(self, sector / strip, 0, |inner| {
+        Self::with_stripe(self, sector / strip, 0, true, |inner| {
             let new = inner.st.want_sync(rows);
             old = rows.minus(new);
             if new.any() && !core::mem::replace(&mut inner.syncing, true) {

@@ -85,7 +85,7 @@ impl JournalBlock {
     /// Converts a position in 512-byte sectors, such as the superblock's `journal_tail`; `None` if
     /// it is not the start of a block.
     pub(crate) const fn from_sector(sector: u64) -> Option<Self> {
-        if sector.is_multiple_of(BLOCK_SECTORS) {
+        if sector % BLOCK_SECTORS == 0 {
             Some(Self(sector / BLOCK_SECTORS))
         } else {
             None
@@ -512,7 +512,7 @@ impl<'a> Payloads<'a> {
                 (payload, len)
             }
             TYPE_FLUSH => {
-                if !size.is_multiple_of(8) {
+                if size % 8 != 0 {
                     return Err(bad_size);
                 }
                 let rows = usize::try_from(size).map_err(|_| bad_size)?;

@@ -248,10 +248,11 @@ impl Worklist {
         self.far.flush();
     }
 
-    /// Leaves `this` to the worker. False if the caller had better do the work
-    /// itself.
-    pub(crate) fn post<T: HasNode>(&self, this: &Arc<T>) -> bool {
-        if self.list.last.load(Relaxed) == ASLEEP || self.holds(BUSY) {
+    /// Leaves `this` to the worker, which is woken for it if need be and `wake`.
+    /// False if the caller had better do the work itself.
+    pub(crate) fn post<T: HasNode>(&self, this: &Arc<T>, wake: bool) -> bool {
+        let asleep = self.list.last.load(Relaxed) == ASLEEP;
+        if (asleep && !wake) || self.holds(BUSY) {
             return false;
         }
         let raw = Arc::into_raw(this.clone());

@@ -67,7 +67,7 @@ pub(crate) fn with_private<P: Personality, R>(
     // not change under the lock, nor while the thread that it started runs.
     let ours = unsafe {
         let pers = ptr::read_volatile(&raw const (*m).pers);
-        !pers.is_null() && (*pers).head.owner == crate::THIS_MODULE.as_ptr()
+        !pers.is_null() && (*pers).head.owner == sys::raid5c_this_module()
     };
     if !ours {
         return None;
@@ -95,6 +95,15 @@ impl<P: Personality> Registration<P> {
         module: &'static ThisModule,
     ) -> Result<Self> {
         let mut pers = KBox::pin(Self::table(level, name, module), GFP_KERNEL)?;
+        // SAFETY: The table is ours; the callbacks are for those fields.
+        unsafe {
+            sys::raid5c_set_bitmap_hooks(
+                &raw mut *pers.as_mut().get_unchecked_mut(),
+                Some(Self::bitmap_map_callback),
+                Some(Self::member_sectors_callback),
+                Some(Self::array_sectors_callback),
+            )
+        }
         // SAFETY: Nothing is moved out of the pinned box; md core keeps the
         // pointer to `head` until `drop` unregisters it.
         to_result(unsafe {
@@ -106,6 +115,7 @@ impl<P: Personality> Registration<P> {
         })
     }
 
+    #[allow(clippy::needless_update)] // newer kernels have more fields
     fn table(level: i32, name: &'static CStr, module: &'static ThisModule) -> sys::md_personality {
         sys::md_personality {
             head: sys::md_submodule_head {
@@ -136,6 +146,7 @@ impl<P: Personality> Registration<P> {
             takeover: None,
             change_consistency_policy: None,
             bitmap_sector: Some(Self::bitmap_sector_callback),
+            ..pin_init::zeroed()
         }
     }
 
@@ -373,6 +384,41 @@ impl<P: Personality> Registration<P> {
                 *sectors = n as kernel::ffi::c_ulong;
             })
         }
+    }
+
+    /// The mapping is the same before and after a reshape, as there is none.
+    ///
+    /// # Safety
+    ///
+    /// As md core calls it.
+    unsafe extern "C" fn bitmap_map_callback(
+        mddev: *mut sys::mddev,
+        offset: *mut u64,
+        sectors: *mut kernel::ffi::c_ulong,
+        _previous: bool,
+    ) {
+        // SAFETY: By our contract.
+        unsafe { Self::bitmap_sector_callback(mddev, offset, sectors) }
+    }
+
+    /// Sectors that the bitmap covers: those of a member.
+    ///
+    /// # Safety
+    ///
+    /// As md core calls it.
+    unsafe extern "C" fn member_sectors_callback(mddev: *mut sys::mddev, _previous: bool) -> u64 {
+        // SAFETY: By our contract.
+        unsafe { (*mddev).dev_sectors }
+    }
+
+    /// Sectors of the array, for the bitmap.
+    ///
+    /// # Safety
+    ///
+    /// As md core calls it.
+    unsafe extern "C" fn array_sectors_callback(mddev: *mut sys::mddev, _previous: bool) -> u64 {
+        // SAFETY: By our contract.
+        P::size(unsafe { Mddev::from_raw(mddev) }, 0, 0)
     }
 }
 

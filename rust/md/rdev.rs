@@ -168,7 +168,7 @@ impl Rdev {
     pub(crate) fn set_badblock(&self, s: u64, n: u32) -> bool {
         // SAFETY: A live rdev.
         unsafe {
-            sys::rdev_set_badblocks(self.as_ptr(), s, i32::try_from(n).unwrap_or(i32::MAX), 0)
+            sys::raid5c_rdev_set_badblocks(self.as_ptr(), s, i32::try_from(n).unwrap_or(i32::MAX))
         }
     }
 
@@ -177,7 +177,7 @@ impl Rdev {
         if self.has_badblock(s, n) {
             let n = i32::try_from(n).unwrap_or(i32::MAX);
             // SAFETY: A live rdev.
-            unsafe { sys::rdev_clear_badblocks(self.as_ptr(), s, n, 0) }
+            unsafe { sys::raid5c_rdev_clear_badblocks(self.as_ptr(), s, n) }
         }
     }
 

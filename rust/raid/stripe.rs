@@ -312,8 +312,10 @@ pub(crate) enum Event {
         rows: RowMask,
         ok: bool,
     },
-    /// The ops of the last [`Actions`] are done; `bad` rows failed the check.
-    OpsDone { bad: RowMask },
+    /// The ops of the last [`Actions`] are done; `bad` rows failed the check, and
+    /// the ops of `failed` rows could not be done: nothing is known of their
+    /// pages.
+    OpsDone { bad: RowMask, failed: RowMask },
     /// Rows are stable in the journal, or (`ok` false) will never be.
     JournalDone { rows: RowMask, ok: bool },
     /// A write to member `slot` ended. The shell has already told md of an
@@ -443,7 +445,7 @@ impl Machine<'_> {
     fn apply(&mut self, event: Event) {
         match event {
             Event::ReadDone { slot, rows, ok } => self.read_done(slot, rows, ok),
-            Event::OpsDone { bad } => self.ops_done(bad),
+            Event::OpsDone { bad, failed } => self.ops_done(bad, failed),
             Event::JournalDone { rows, ok } => self.journal_done(rows, ok),
             Event::WriteDone { slot, rows, ok } => self.write_done(slot, rows, ok),
         }
@@ -468,10 +470,12 @@ impl Machine<'_> {
         }
     }
 
-    fn ops_done(&mut self, bad: RowMask) {
+    fn ops_done(&mut self, bad: RowMask, failed: RowMask) {
+        let failed = failed & self.st.in_ops;
         for s in self.strips.iter_mut() {
             let result = s.op_result;
             s.uptodate.insert(result);
+            s.uptodate.remove(failed);
             s.op_result = RowMask::EMPTY;
         }
         let write = self.st.ops_write;
@@ -481,7 +485,18 @@ impl Machine<'_> {
         self.st.ops_write = RowMask::EMPTY;
         self.st.ops_check = RowMask::EMPTY;
         self.st.ops_parity = RowMask::EMPTY;
+        self.abandon(write & failed);
+        self.give_up_sync((check | parity) & failed);
+        self.ops_passed(
+            write.minus(failed),
+            check.minus(failed),
+            parity.minus(failed),
+            bad,
+        );
+    }
 
+    /// What follows from ops that went well: writes, checks and new parity.
+    fn ops_passed(&mut self, write: RowMask, check: RowMask, parity: RowMask, bad: RowMask) {
         if self.policy.refuse_writes {
             // The journal was lost meanwhile: no member may see the rows.
             self.abandon(write);
@@ -503,6 +518,17 @@ impl Machine<'_> {
         }
         self.st.syncing.remove(done);
         self.acts.sync_done.insert(done);
+    }
+
+    /// Ends the sync of `rows` without a result; no member was written.
+    fn give_up_sync(&mut self, rows: RowMask) {
+        for s in self.strips.iter_mut() {
+            s.written.remove(rows);
+        }
+        self.st.busy.remove(rows);
+        let rows = rows & self.st.syncing;
+        self.st.syncing.remove(rows);
+        self.acts.sync_failed.insert(rows);
     }
 
     /// Has parity of `rows` made anew from data that is all uptodate.
@@ -534,6 +560,9 @@ impl Machine<'_> {
 
     /// Ends a user's write of `rows` with an error before any member saw it.
     fn abandon(&mut self, rows: RowMask) {
+        if rows.is_empty() {
+            return;
+        }
         for s in self.strips.iter_mut() {
             let gone = s.written & rows;
             s.uptodate.remove(gone);

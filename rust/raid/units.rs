@@ -26,7 +26,7 @@ impl ArraySector {
 
     /// Tells whether this is the first sector of a 4-KiB page.
     pub(crate) const fn is_aligned(self) -> bool {
-        self.0.is_multiple_of(ROW_SECTORS)
+        self.0 % ROW_SECTORS == 0
     }
 }
 
@@ -55,7 +55,7 @@ impl DevSector {
 
     /// Tells whether this is the first sector of a row.
     pub(crate) const fn is_aligned(self) -> bool {
-        self.0.is_multiple_of(ROW_SECTORS)
+        self.0 % ROW_SECTORS == 0
     }
 }
 

@@ -33,6 +33,8 @@ struct Config {
     journal: bool,
     journal_toggles: bool,
     journal_fails: bool,
+    /// Percent of ops that fail.
+    op_fails: u64,
     hold: u64,
     sync: u64,
     rmw: bool,
@@ -82,6 +84,7 @@ impl Config {
             journal,
             journal_toggles: rng.chance(10),
             journal_fails: journal && !calm && rng.chance(30),
+            op_fails: if !calm && rng.chance(20) { 1 + rng.below(3) } else { 0 },
             hold: if rng.chance(30) { 1 + rng.below(5) } else { 0 },
             sync: if rng.chance(60) { 1 + rng.below(6) } else { 0 },
             rmw: rng.chance(80),
@@ -236,6 +239,8 @@ struct World {
     errors: Vec<RowMask>,
     broken: bool,
     journal_dead: bool,
+    /// Rows of which an op failed; what fails with them is excused.
+    ops_failed: RowMask,
     /// Rows whose write under way is stable in the journal.
     journaled: RowMask,
     // Syncs, as md drives them.
@@ -264,6 +269,7 @@ struct Counts {
     member_ios: u64,
     failures: u64,
     computes: u64,
+    op_failures: u64,
     rmw: u64,
     rcw: u64,
     checks: u64,
@@ -330,6 +336,7 @@ impl World {
             errors: vec![RowMask::EMPTY; c.members],
             broken: false,
             journal_dead: false,
+            ops_failed: RowMask::EMPTY,
             journaled: RowMask::EMPTY,
             sync_out: RowMask::EMPTY,
             sync_left: RowMask::EMPTY,
@@ -662,7 +669,8 @@ impl World {
             self.sync_failed = true;
             judge!(
                 self,
-                self.sync_impaired[row as usize].count_ones() as usize > self.c.parity(),
+                self.ops_failed.has(row)
+                    || self.sync_impaired[row as usize].count_ones() as usize > self.c.parity(),
                 "sync failed for no good reason: row {row}"
             );
         }
@@ -906,7 +914,7 @@ impl World {
         });
         judge!(
             self,
-            lost || (part.write && part.refused),
+            lost || (part.write && (part.refused || (part.rows() & self.ops_failed).any())),
             "{} failed for no good reason: {part:x?}",
             if part.write { "write" } else { "read" }
         );
@@ -1065,8 +1073,9 @@ impl World {
         self.meanwhile();
         if acts.has_ops() {
             let bad = self.run_ops(acts);
+            let failed = self.fail_ops(acts);
             self.meanwhile();
-            self.event(Event::OpsDone { bad });
+            self.event(Event::OpsDone { bad, failed });
         }
         self.meanwhile();
         if acts.mismatch.any() {
@@ -1151,7 +1160,8 @@ impl World {
         if self.broken {
             return;
         }
-        judge!(self, self.journal_dead, "write under way failed: row {row}");
+        let excused = self.journal_dead || self.ops_failed.has(row);
+        judge!(self, excused, "write under way failed: row {row}");
         for slot in self.c.data_slots() {
             self.truth[slot][row as usize] = self.before[slot][row as usize];
         }
@@ -1388,6 +1398,28 @@ impl World {
             }
         }
         bad
+    }
+
+    /// Now and then the ops of some rows fail, and leave garbage behind.
+    fn fail_ops(&mut self, acts: &Actions) -> RowMask {
+        let mut failed = RowMask::EMPTY;
+        let all = acts.compute | acts.rmw | acts.rcw | acts.check | acts.parity;
+        for row in all.iter() {
+            if self.c.op_fails == 0 || !self.rng.chance(self.c.op_fails) {
+                continue;
+            }
+            failed.insert(RowMask::single(row));
+            self.counts.op_failures += 1;
+            for slot in 0..self.c.members {
+                if self.tasks[slot].result.has(row) || self.tasks[slot].acts.drain.has(row) {
+                    self.pages[slot][row as usize] = [0xdead; 8];
+                    self.garbage[slot].insert(RowMask::single(row));
+                }
+            }
+        }
+        tell!(self, "ops of rows {:x} failed", failed.0);
+        self.ops_failed.insert(failed);
+        failed
     }
 
     fn compute(&mut self, row: u32) {
@@ -1885,6 +1917,7 @@ fn add(total: &mut Counts, c: Counts) {
     total.member_ios += c.member_ios;
     total.failures += c.failures;
     total.computes += c.computes;
+        total.op_failures += c.op_failures;
     total.rmw += c.rmw;
     total.rcw += c.rcw;
     total.checks += c.checks;
