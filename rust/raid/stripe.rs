@@ -472,15 +472,21 @@ impl Machine<'_> {
 
     fn ops_done(&mut self, bad: RowMask, failed: RowMask) {
         let failed = failed & self.st.in_ops;
-        for s in self.strips.iter_mut() {
-            let result = s.op_result;
-            s.uptodate.insert(result);
-            s.uptodate.remove(failed);
-            s.op_result = RowMask::EMPTY;
-        }
         let write = self.st.ops_write;
         let check = self.st.ops_check;
         let parity = self.st.ops_parity;
+        // Their pages are on the way to journal or members: those are known.
+        let on_the_way = self.st.busy.minus(write | parity);
+        for s in self.strips.iter_mut() {
+            let result = s.op_result;
+            s.op_result = RowMask::EMPTY;
+            s.uptodate.insert(result.minus(failed));
+            s.uptodate.remove(failed.minus(on_the_way));
+            let lost = result & failed & on_the_way & s.toread;
+            s.toread.remove(lost);
+            s.act.fail_read.insert(lost);
+            self.acts.fail_read |= lost.any();
+        }
         self.st.in_ops = RowMask::EMPTY;
         self.st.ops_write = RowMask::EMPTY;
         self.st.ops_check = RowMask::EMPTY;
