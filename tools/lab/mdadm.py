@@ -30,7 +30,11 @@ tar xf /lab/mdadm.tar -C /usr/src/mdadm
 cd /usr/src/mdadm || exit 2
 cp "$(command -v mdadm)" "$(command -v mdmon)" .
 modprobe loop max_loop=20
+other=raid5c
 if [ -f /lab/raid5c.ko ]; then
+    other=raid456
+    mkdir -p /run/modprobe.d
+    echo "install raid456 /bin/false" > /run/modprobe.d/raid5c.conf
     /lab/bin/raid5c-load || exit 2
 fi
 lsmod | grep -E '^raid(5c|456) '
@@ -48,6 +52,10 @@ for name in "$@"; do
     echo "mdadm-test: $name: $result in $((SECONDS - begin)) s"
 done
 lsmod | grep -E '^raid(5c|456) '
+if lsmod | grep -q "^$other "; then
+    echo "mdadm-test: failed: $other was loaded"
+    exit 1
+fi
 [ -z "$failed" ] || { echo "mdadm-test: failed:$failed"; exit 1; }
 """
 
