@@ -133,6 +133,34 @@ doubly()
 		fail "no error for what is lost"
 }
 
+# A member is rebuilt while another has rows that cannot be read: what could not
+# be rebuilt is a bad block of the new member, not data. Once the other can be
+# read again, everything is there.
+unrebuildable()
+{
+	local offset name
+	linear | mapped bad
+	build 5 /dev/mapper/bad
+	offset=$(mdadm --examine /dev/mapper/bad |
+		sed -n 's/.*Data Offset : \([0-9]*\) .*/\1/p')
+	must mdadm $MD --fail "${DISK[3]}"
+	must mdadm $MD --remove "${DISK[3]}"
+	must mdadm --zero-superblock "${DISK[3]}"
+	dd if=/dev/urandom of="${DISK[3]}" bs=1M oflag=direct 2> /dev/null
+	drop_caches
+	hole $((offset + 1000)) 700 | swap bad
+	must mdadm $MD --add "${DISK[3]}"
+	wait_idle
+	name=$(basename "${DISK[3]}")
+	cat /proc/mdstat $SYS/dev-"$name"/bad_blocks
+	[ "$(get degraded)" = 0 ] || fail "the rebuild did not end"
+	[ -s $SYS/dev-"$name"/bad_blocks ] ||
+		fail "no bad blocks recorded on the new member"
+	linear | swap bad
+	drop_caches
+	verify "readable again, after the rebuild"
+}
+
 use "$MODULE"
 clean_up
 # The writer checks zeroes, so members must begin as such.
