@@ -200,6 +200,8 @@ pub(crate) enum ScanEnd {
     BadLocation(LocationError),
     /// The unit would overlap the tail.
     BeyondRing,
+    /// All blocks but the one that a log keeps free were scanned: the log was full.
+    RingFull,
 }
 
 /// What kind of end the scan came to.
@@ -221,7 +223,8 @@ impl ScanEnd {
                 MetaError::BadMagic { .. }
                 | MetaError::WrongPosition { .. }
                 | MetaError::WrongSeq { .. },
-            ) => EndKind::EndOfLog,
+            )
+            | Self::RingFull => EndKind::EndOfLog,
             Self::Meta(MetaError::BadChecksum { .. }) | Self::BadPage { .. } => EndKind::Torn,
             Self::Meta(MetaError::BadVersion { .. } | MetaError::BadSize { .. })
             | Self::BadPayload(_)
@@ -251,6 +254,7 @@ impl fmt::Display for ScanEnd {
             Self::BadPayload(error) => error.fmt(f),
             Self::BadLocation(error) => error.fmt(f),
             Self::BeyondRing => f.write_str("it is larger than the rest of the journal"),
+            Self::RingFull => f.write_str("the journal was full"),
         }
     }
 }
@@ -380,7 +384,7 @@ pub(crate) fn scan<R: Source, W: Sink, M: Pending>(
             dropped_by_flush: 0,
             data_only_rows: 0,
             end: log.tail,
-            end_reason: ScanEnd::BeyondRing,
+            end_reason: ScanEnd::RingFull,
         },
         left: log.ring.blocks().saturating_sub(1),
     };
@@ -413,7 +417,7 @@ impl<R: Source, W: Sink, M: Pending, C: Fn(u32, &[u8]) -> u32> Scan<'_, R, W, M,
     ) -> Result<(), Fault<R, W, M>> {
         let reason = loop {
             if self.left == 0 {
-                break ScanEnd::BeyondRing;
+                break ScanEnd::RingFull;
             }
             let Position { block, seq } = self.report.end;
             self.read(block, meta)?;

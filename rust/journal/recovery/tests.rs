@@ -522,7 +522,8 @@ fn a_full_ring_ends_before_its_last_block() {
     let report = bench.scan();
     assert_eq!(report.units, 8);
     assert_eq!(report.end, bench.head);
-    assert_eq!(report.end_reason, ScanEnd::BeyondRing);
+    assert_eq!(report.end_reason, ScanEnd::RingFull);
+    assert_eq!(report.end_reason.kind(), EndKind::EndOfLog);
     assert_eq!(bench.ring.add(report.end.block, 1), bench.tail.block);
 
     // A unit that says that it goes on into the free block is not believed.
