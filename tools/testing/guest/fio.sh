@@ -36,12 +36,16 @@ want()
 
 verify_case()
 {
-	local rw=$1 bs=$2 depth=$3 jobs=$4 size=$SIZE_MIB
+	local rw=$1 bs=$2 depth=$3 jobs=$4 size=$SIZE_MIB block
 	[ "$bs" != 1m ] || [ "$depth" = 1 ] || size=$BIG_MIB
+	block=${bs%k}
+	[ "$bs" != 1m ] || block=1024
+	# Whole blocks: fio's last one would lie in the next job's part.
+	size=$((size * 1024 / block * block))
 	must fio --name=verify --filename=$MD --direct=1 --ioengine=libaio \
 		--thread --rw="$rw" --bs="$bs" --iodepth="$depth" \
-		--numjobs="$jobs" --size="${size}M" \
-		--offset_increment="${size}M" --verify=crc32c \
+		--numjobs="$jobs" --size="${size}k" \
+		--offset_increment="${size}k" --verify=crc32c \
 		--verify_fatal=1 --do_verify=1 --verify_backlog=64 \
 		--randrepeat=1 --randseed="$SEED" --group_reporting \
 		--output-format=terse
