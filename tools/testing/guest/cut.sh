@@ -10,7 +10,7 @@
 #   FORCE    1: let a dirty array without journal start degraded
 #   DELAYS   milliseconds that a write to each member (and the journal) takes
 #   LOGWRITES, FREEZE   see suites/cache.py: so many disks lie behind
-#            dm-log-writes; they freeze FREEZE seconds after the start of
+#            dm-log-writes; they freeze FREEZE milliseconds after the start of
 #            writing, or of recovery if KIND is early
 #   MISSING  number of the member that is away at recovery; - for none
 #   RECOVER  1: there is an array to recover; 0: make one
@@ -43,11 +43,27 @@ for ((i = 0; i < ${LOGWRITES:-0}; i++)); do
 	DISK[i]=/dev/loop$i
 done
 
-# From now on no disk does anything, until the machine is killed.
+# Whether the log of a disk is half full. Status: 0 SECTORS log-writes
+# ENTRIES NEXT-SECTOR.
+half_full()
+{
+	local i status
+	for ((i = 0; i < LOGWRITES; i++)); do
+		read -ra status < <(dmsetup status "w$i")
+		[ "${status[4]}" -lt $(($(blockdev --getsz \
+			"${DISK[$((LOGWRITES + i))]}") / 2)) ] || return 0
+	done
+	return 1
+}
+
+# From now on no disk does anything, until the machine is killed. A machine
+# that is quick fills the logs before the moment has come: then it is now.
 freeze()
 {
-	local i
-	sleep "$FREEZE"
+	local i end=$(($(date +%s%N) + FREEZE * 1000000))
+	while [ "$(date +%s%N)" -lt "$end" ] && ! half_full; do
+		sleep 0.02
+	done
 	for ((i = 0; i < LOGWRITES; i++)); do
 		dmsetup suspend --noflush --nolockfs "w$i"
 	done
@@ -56,6 +72,8 @@ freeze()
 	done
 	sleep 0.4
 	dmsetup status
+	dmsetup status | grep -q logging_disabled &&
+		echo "CASE FAIL freeze: the log of a disk was too short"
 	echo "FROZEN"
 }
 

@@ -17,7 +17,7 @@ import time
 from .base import MIB, MachineError, machine
 from .cut import SHAPES, SIZE_KIB, Plan, Series
 
-LOG_MIB = 192
+LOG_MIB = 512
 MAGIC = 0x6A736677736872
 DISCARD, MARK = 4, 8
 SECTOR = 512
@@ -89,7 +89,7 @@ class Volatile(Series):
         env = super().settings(module, recover, write, stop)
         env["DELAYS"] = ""
         env["LOGWRITES"] = self.cached
-        env["FREEZE"] = f"{self.rng.uniform(0.02, 1.5):.3f}"
+        env["FREEZE"] = int(self.rng.uniform(20, 1500))
         return env
 
     def cut(self, wait, delay):
