@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What survives a power cut, more or less: the disks and the superblock on them.
+
+use crate::block::{block_of, crc32c, page_of, Block, Page, SEED};
+use crate::disk::{Disk, Sectors};
+use crate::gf::{p_of, q_of, Row};
+use crate::journal::format::{JournalBlock, MetaBuilder, BLOCK_SIZE};
+use crate::model::Model;
+use crate::raid::geometry::Geometry;
+use crate::raid::units::{DevSector, Slot};
+use crate::setup::Setup;
+use crate::story::{Fault, Story};
+use crate::tape::Tape;
+use std::rc::Rc;
+
+/// What md's superblocks say, taken as one that is written at once or not at all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Superblock {
+    /// The journal's tail, as a block.
+    pub(crate) tail: u64,
+    /// Members that have all data.
+    pub(crate) in_sync: Vec<bool>,
+    /// The journal works.
+    pub(crate) journal: bool,
+}
+
+/// The disks.
+#[derive(Clone)]
+pub(crate) struct Hardware {
+    pub(crate) geo: Geometry,
+    pub(crate) journal: Disk<Block>,
+    pub(crate) members: Vec<Disk<Page>>,
+    pub(crate) sb: Superblock,
+    /// The superblock that is being written.
+    pub(crate) sb_writing: Option<Superblock>,
+}
+
+impl Hardware {
+    /// A clean array that holds what the model says.
+    pub(crate) fn new(c: &Setup, geo: Geometry, model: &Model) -> Self {
+        let rows = c.stripes * c.rows as usize;
+        let mut members: Vec<Vec<Page>> = vec![vec![[0; 8]; rows]; c.disks as usize];
+        for row in 0..rows {
+            for slot in 0..members.len() {
+                for k in 0..8 {
+                    let dev = DevSector::new((row * 8 + k) as u64);
+                    if let Some(at) = geo.unmap(dev, Slot::new(slot as u16)) {
+                        members[slot][row][k] = model.first(at.get());
+                    }
+                }
+            }
+            let place = geo.placement(DevSector::new(row as u64 * 8));
+            let data: Vec<Page> = (0..members.len())
+                .filter(|s| !place.is_parity(Slot::new(*s as u16)))
+                .map(|s| members[s][row])
+                .collect();
+            members[place.p.index()][row] = p_of(&data);
+            if let Some(q) = place.q {
+                members[q.index()][row] = q_of(&data);
+            }
+        }
+        let mut journal = vec![Block::zero(); c.blocks as usize];
+        journal[c.tail as usize] = empty_unit(1, c.tail);
+        Self {
+            geo,
+            journal: Disk::new(journal, c.cache != crate::journal::log::JournalCache::None),
+            members: members.into_iter().map(|m| Disk::new(m, c.volatile)).collect(),
+            sb: Superblock {
+                tail: c.tail,
+                in_sync: vec![true; c.disks as usize],
+                journal: true,
+            },
+            sb_writing: None,
+        }
+    }
+
+    /// The power is cut.
+    pub(crate) fn power_cut(&mut self, tape: &mut Tape, story: &mut Story) {
+        if let Some(new) = self.sb_writing.take() {
+            if tape.chance(50) {
+                story.tell(|| format!("  the superblock on its way is there: {new:?}"));
+                self.sb = new;
+            } else {
+                story.tell(|| "  the superblock on its way is lost".to_owned());
+            }
+        }
+        let what = self.journal.power_cut(tape);
+        story.tell(|| format!("  journal: {what}"));
+        for (slot, member) in self.members.iter_mut().enumerate() {
+            let what = member.power_cut(tape);
+            story.tell(|| format!("  member {slot}: {what}"));
+        }
+    }
+
+    /// The row's pages, as far as members in `good` have them; data in the order of the slots.
+    fn row(&self, row: usize, good: &[bool]) -> Row {
+        let place = self.geo.placement(DevSector::new(row as u64 * 8));
+        let page = |slot: usize| good[slot].then(|| *self.members[slot].read(row));
+        Row {
+            data: (0..self.members.len())
+                .filter(|s| !place.is_parity(Slot::new(*s as u16)))
+                .map(page)
+                .collect(),
+            p: page(place.p.index()),
+            q: place.q.and_then(|q| page(q.index())),
+        }
+    }
+
+    /// The row's data with the slots that they belong to, computed where members are lost; and
+    /// whether parity is right.
+    pub(crate) fn data(&self, row: usize, good: &[bool]) -> Option<(Vec<(usize, Page)>, bool)> {
+        let known = self.row(row, good);
+        let data = known.solve()?;
+        let mut right = known.p.is_none_or(|p| p == p_of(&data));
+        right &= known.q.is_none_or(|q| q == q_of(&data));
+        let place = self.geo.placement(DevSector::new(row as u64 * 8));
+        let slots = (0..self.members.len()).filter(|s| !place.is_parity(Slot::new(*s as u16)));
+        Some((slots.zip(data).collect(), right))
+    }
+
+    /// Judges a row that nothing is done to: its parity, and every sector of its data, also those of
+    /// lost members. Gives each sector to `settle`.
+    pub(crate) fn judge_row(
+        &self,
+        row: usize,
+        good: &[bool],
+        model: &Model,
+        now: u64,
+        mut settle: impl FnMut(u64, u64),
+    ) -> Result<(), Fault> {
+        let Some((data, right)) = self.data(row, good) else {
+            return Err(Fault {
+                kind: "too many members lost",
+                text: format!("row {row}"),
+            });
+        };
+        for (slot, page) in data {
+            for (k, value) in page.iter().enumerate() {
+                let dev = DevSector::new((row * 8 + k) as u64);
+                let Some(at) = self.geo.unmap(dev, Slot::new(slot as u16)) else {
+                    continue;
+                };
+                model.explain(at.get(), *value, now).map_err(|why| Fault {
+                    kind: "data is lost or wrong",
+                    text: format!(
+                        "{why}; member {slot}, row {row}{}",
+                        if good[slot] { "" } else { ", computed from the others" }
+                    ),
+                })?;
+                settle(at.get(), *value);
+            }
+        }
+        if right {
+            return Ok(());
+        }
+        Err(Fault {
+            kind: "parity does not agree with data",
+            text: format!("row {row}"),
+        })
+    }
+}
+
+/// The block of a unit without entries.
+pub(crate) fn empty_unit(seq: u64, at: u64) -> Block {
+    let mut meta = [0; BLOCK_SIZE];
+    MetaBuilder::new(&mut meta, seq, JournalBlock::new(at)).finish(SEED, crc32c);
+    Rc::new(meta)
+}
+
+/// Checks that short pages and real blocks are the same thing.
+pub(crate) fn round_trip(page: &Page) -> bool {
+    page_of(&block_of(page)).as_ref() == Some(page)
+}

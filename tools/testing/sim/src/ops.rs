@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Copies and parity of pages in memory, after `rust/engine/ops.rs`, with Q as well.
+
+use crate::block::Page;
+use crate::gf::{p_of, q_of, q_part, xor, Row};
+use crate::raid::mask::RowMask;
+use crate::story::judge;
+use crate::stripe::{Carry, Stripe, Task};
+use crate::world::World;
+
+impl World {
+    /// Runs all ops; returns the rows that failed a check.
+    pub(crate) fn run_ops(&mut self, i: usize, carry: &Carry) -> RowMask {
+        let acts = &carry.acts;
+        let s = &mut self.stripes[i];
+        let mut computed = true;
+        for row in acts.compute.iter() {
+            computed &= compute(s, &carry.tasks, row);
+        }
+        for row in acts.rmw.iter() {
+            parity_delta(s, &carry.tasks, row);
+            drain(s, &carry.tasks, row);
+            parity_delta(s, &carry.tasks, row);
+        }
+        for row in acts.rcw.iter() {
+            drain(s, &carry.tasks, row);
+            reconstruct(s, row);
+        }
+        for row in acts.parity.iter() {
+            reconstruct(s, row);
+        }
+        let mut bad = RowMask::EMPTY;
+        for row in acts.check.iter() {
+            if !check(s, row) {
+                bad.insert(RowMask::single(row));
+            }
+        }
+        self.stats.checks += u64::from(acts.check.count());
+        judge!(self, computed, "what is lost cannot be computed", "stripe {i}");
+        bad
+    }
+}
+
+fn data_of(s: &Stripe, row: u32) -> Vec<Page> {
+    s.data_slots().map(|d| s.pages[d][row as usize]).collect()
+}
+
+/// Rebuilds the strips of `row` that are the op's result; false if they are too many.
+fn compute(s: &mut Stripe, tasks: &[Task], row: u32) -> bool {
+    let page = |slot: usize| (!tasks[slot].result.has(row)).then(|| s.pages[slot][row as usize]);
+    let (p, q) = (s.st.p(), s.st.q());
+    let known = Row {
+        data: s.data_slots().map(page).collect(),
+        p: page(p),
+        q: q.and_then(page),
+    };
+    let Some(data) = known.solve() else {
+        return false;
+    };
+    let slots: Vec<usize> = s.data_slots().collect();
+    for (slot, task) in tasks.iter().enumerate().filter(|(_, t)| t.result.has(row)) {
+        debug_assert!(task.result.any());
+        s.pages[slot][row as usize] = match slots.iter().position(|d| *d == slot) {
+            Some(nth) => data[nth],
+            None if slot == p => p_of(&data),
+            None => q_of(&data),
+        };
+    }
+    true
+}
+
+fn reconstruct(s: &mut Stripe, row: u32) {
+    let data = data_of(s, row);
+    let p = s.st.p();
+    s.pages[p][row as usize] = p_of(&data);
+    if let Some(q) = s.st.q() {
+        s.pages[q][row as usize] = q_of(&data);
+    }
+}
+
+/// Takes the content of the strips to be written out of parity, or puts it in.
+fn parity_delta(s: &mut Stripe, tasks: &[Task], row: u32) {
+    let r = row as usize;
+    let slots: Vec<usize> = s.data_slots().collect();
+    for (nth, slot) in slots.into_iter().enumerate() {
+        if !tasks[slot].acts.drain.has(row) {
+            continue;
+        }
+        let page = s.pages[slot][r];
+        let p = s.st.p();
+        s.pages[p][r] = xor(&s.pages[p][r], &page);
+        if let Some(q) = s.st.q() {
+            s.pages[q][r] = xor(&s.pages[q][r], &q_part(nth, &page));
+        }
+    }
+}
+
+/// Copies the writes of `row` in, in the order in which they came.
+fn drain(s: &mut Stripe, tasks: &[Task], row: u32) {
+    for part in &mut s.parts {
+        if !part.is_write() || !part.todo.has(row) || !tasks[part.slot].acts.drain.has(row) {
+            continue;
+        }
+        for (n, k) in part.span(row) {
+            s.pages[part.slot][row as usize][k] = part.data[n];
+        }
+        part.todo.remove(RowMask::single(row));
+        part.busy.insert(RowMask::single(row));
+    }
+}
+
+/// Compares, and destroys parity.
+fn check(s: &mut Stripe, row: u32) -> bool {
+    let (data, r) = (data_of(s, row), row as usize);
+    let p = s.st.p();
+    let mut good = s.pages[p][r] == p_of(&data);
+    s.pages[p][r] = [0xdead; 8];
+    if let Some(q) = s.st.q() {
+        good &= s.pages[q][r] == q_of(&data);
+        s.pages[q][r] = [0xdead; 8];
+    }
+    good
+}

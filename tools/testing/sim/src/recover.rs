@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Assembly after a power cut, as `rust/engine/recovery.rs` does it; the power may go again.
+
+use crate::block::{crc32c, page_of, SEED};
+use crate::hardware::{empty_unit, Hardware};
+use crate::journal::format::{JournalBlock, BLOCK_SIZE};
+use crate::journal::recovery::{
+    scan, tail_check, EndKind, Entry, Journal, Pending, ScanError, ScanReport, Scratch, Sink,
+    Source, TailState,
+};
+use crate::journal::ring::Ring;
+use crate::journal::unit::Position;
+use crate::raid::units::DevSector;
+use crate::setup::Bug;
+use crate::story::{Fault, Story};
+use crate::tape::Tape;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+/// The array is up: where the log's tail and head are.
+pub(crate) struct Up {
+    pub(crate) tail: Position,
+    pub(crate) head: Position,
+    pub(crate) report: ScanReport,
+}
+
+/// Why an assembly did not come to its end.
+pub(crate) enum Down {
+    /// The power was cut.
+    Cut,
+    Wrong(Fault),
+}
+
+fn wrong<T>(kind: &'static str, text: String) -> Result<T, Down> {
+    Err(Down::Wrong(Fault { kind, text }))
+}
+
+/// How much is done before the power goes, if it does.
+struct Power(Cell<Option<u32>>);
+
+impl Power {
+    /// Uses some; an error when it is gone.
+    fn on(&self) -> Result<(), ()> {
+        match self.0.get() {
+            None => Ok(()),
+            Some(0) => Err(()),
+            Some(n) => {
+                self.0.set(Some(n - 1));
+                Ok(())
+            }
+        }
+    }
+}
+
+struct Device<'a>(&'a crate::disk::Disk<crate::block::Block>);
+
+impl Source for Device<'_> {
+    type Error = ();
+
+    fn read(&mut self, block: JournalBlock, buf: &mut [u8; BLOCK_SIZE]) -> Result<(), ()> {
+        buf.copy_from_slice(&self.0.read(block.get() as usize)[..]);
+        Ok(())
+    }
+}
+
+/// The members, to which complete rows go page by page.
+struct Replay<'a> {
+    journal: &'a crate::disk::Disk<crate::block::Block>,
+    members: &'a mut [crate::disk::Disk<crate::block::Page>],
+    here: &'a [bool],
+    power: &'a Power,
+    story: &'a mut Story,
+    bad_page: bool,
+}
+
+impl Sink for Replay<'_> {
+    type Error = ();
+
+    fn complete_row(&mut self, row: DevSector, entries: &[Entry]) -> Result<(), ()> {
+        let at = (row.get() / 8) as usize;
+        self.story.tell(|| {
+            let slots: Vec<_> = entries.iter().map(|e| e.slot.get()).collect();
+            format!("    row {at} is replayed to members {slots:?}")
+        });
+        for entry in entries {
+            if !self.here[entry.slot.index()] {
+                continue;
+            }
+            let block = self.journal.read(entry.block.get() as usize);
+            let Some(page) = page_of(block) else {
+                self.bad_page = true;
+                return Err(());
+            };
+            let member = &mut self.members[entry.slot.index()];
+            self.power.on()?;
+            let id = member.submit(at, vec![page], false);
+            self.power.on()?;
+            member.complete(id);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Table(BTreeMap<u64, Vec<Entry>>);
+
+impl Pending for Table {
+    type Error = ();
+
+    fn insert(&mut self, row: DevSector, entry: Entry) -> Result<(), ()> {
+        let entries = self.0.entry(row.get()).or_default();
+        entries.retain(|old| old.slot != entry.slot);
+        entries.push(entry);
+        Ok(())
+    }
+
+    fn take(&mut self, row: DevSector, out: &mut [Entry]) -> Result<usize, ()> {
+        let entries = self.0.remove(&row.get()).unwrap_or_default();
+        out[..entries.len()].copy_from_slice(&entries);
+        Ok(entries.len())
+    }
+
+    fn remove(&mut self, row: DevSector) -> Result<bool, ()> {
+        Ok(self.0.remove(&row.get()).is_some())
+    }
+
+    fn rows(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
+/// What an assembly finds and needs.
+pub(crate) struct Assembly<'a> {
+    pub(crate) hw: &'a mut Hardware,
+    /// Members that are there and belong to the array.
+    pub(crate) here: &'a [bool],
+    pub(crate) ring: Ring,
+    pub(crate) dev_sectors: u64,
+    pub(crate) bug: Option<Bug>,
+}
+
+impl Assembly<'_> {
+    /// Assembles the array; the power goes after `power` steps, if at all.
+    pub(crate) fn run(&mut self, power: Option<u32>, story: &mut Story) -> Result<Up, Down> {
+        let power = Power(Cell::new(power));
+        let tail = self.find_tail()?;
+        let report = self.scan(tail, &power, story)?;
+        story.tell(|| format!("    the scan found {report}"));
+        if report.data_only_rows > 0 {
+            return wrong("rows without parity in a write-through journal", report.to_string());
+        }
+        if report.end_reason.kind() == EndKind::Corrupt {
+            return wrong("a unit that makes no sense", report.to_string());
+        }
+        for (slot, member) in self.hw.members.iter_mut().enumerate() {
+            power.on().map_err(|()| Down::Cut)?;
+            if self.here[slot] && self.bug != Some(Bug::NoRecoveryFlush) {
+                member.flush();
+            }
+        }
+        let tail = report.restart();
+        let fua = self.bug != Some(Bug::PlainEmpty);
+        let empty = empty_unit(tail.seq, tail.block.get());
+        power.on().map_err(|()| Down::Cut)?;
+        let id = self.hw.journal.submit(tail.block.get() as usize, vec![empty], fua);
+        power.on().map_err(|()| Down::Cut)?;
+        self.hw.journal.complete(id);
+        let mut sb = self.hw.sb.clone();
+        sb.tail = tail.block.get();
+        sb.in_sync.copy_from_slice(self.here);
+        self.hw.sb_writing = Some(sb.clone());
+        power.on().map_err(|()| Down::Cut)?;
+        self.hw.sb_writing = None;
+        self.hw.sb = sb;
+        let head = Position {
+            block: self.ring.add(tail.block, 1),
+            seq: tail.seq + 1,
+        };
+        Ok(Up { tail, head, report })
+    }
+
+    fn find_tail(&self) -> Result<Position, Down> {
+        let block = JournalBlock::new(self.hw.sb.tail);
+        let buf = self.hw.journal.read(self.hw.sb.tail as usize);
+        match tail_check(buf, block, SEED, crc32c) {
+            TailState::Valid { seq } => Ok(Position { block, seq }),
+            TailState::Unusable(why) => {
+                wrong("no valid block at the tail", format!("block {block}: {why}"))
+            }
+        }
+    }
+
+    fn scan(&mut self, tail: Position, power: &Power, story: &mut Story) -> Result<ScanReport, Down> {
+        let log = Journal {
+            geometry: self.hw.geo,
+            dev_sectors: self.dev_sectors,
+            ring: self.ring,
+            tail,
+            seed: SEED,
+        };
+        let (mut meta, mut page) = ([0; BLOCK_SIZE], [0; BLOCK_SIZE]);
+        let mut entries = vec![Entry::NONE; self.here.len()];
+        let mut sink = Replay {
+            journal: &self.hw.journal,
+            members: &mut self.hw.members,
+            here: self.here,
+            power,
+            story,
+            bad_page: false,
+        };
+        let scratch = Scratch {
+            meta: &mut meta,
+            page: &mut page,
+            entries: &mut entries,
+        };
+        let mut device = Device(&self.hw.journal);
+        let done = scan(&log, &mut device, &mut sink, &mut Table::default(), scratch, crc32c);
+        match done {
+            Ok(report) => Ok(report),
+            Err(_) if sink.bad_page => wrong("a page that is no page was replayed", String::new()),
+            Err(ScanError::Sink { .. }) => Err(Down::Cut),
+            Err(e) => wrong("the scan failed", format!("{e:?}")),
+        }
+    }
+}
+
+/// What a power cut left, judged, with the array up again.
+pub(crate) struct Recovered {
+    pub(crate) up: Up,
+    pub(crate) here: Vec<bool>,
+    /// Power cuts on the way.
+    pub(crate) cuts: u64,
+}
+
+/// Who may be missing when the array is assembled, and how often recovery is cut.
+pub(crate) struct Troubles {
+    pub(crate) parity: usize,
+    /// Percent.
+    pub(crate) missing: u32,
+    /// Percent.
+    pub(crate) cut: u32,
+}
+
+/// Assembles until the power stays on.
+pub(crate) fn recover(
+    hw: &mut Hardware,
+    (ring, dev_sectors, bug): (Ring, u64, Option<Bug>),
+    troubles: &Troubles,
+    tape: &mut Tape,
+    story: &mut Story,
+) -> Result<Recovered, Fault> {
+    let mut cuts = 0;
+    loop {
+        let mut here = hw.sb.in_sync.clone();
+        if here.iter().filter(|h| !**h).count() < troubles.parity && tape.chance(troubles.missing) {
+            let slot = tape.pick(here.len());
+            here[slot] = false;
+            story.tell(|| format!("  member {slot} is missing when the array is assembled"));
+        }
+        let power = (cuts < 4 && tape.chance(troubles.cut)).then(|| tape.below(40));
+        let mut assembly = Assembly {
+            hw: &mut *hw,
+            here: &here,
+            ring,
+            dev_sectors,
+            bug,
+        };
+        match assembly.run(power, story) {
+            Ok(up) => return Ok(Recovered { up, here, cuts }),
+            Err(Down::Wrong(fault)) => return Err(fault),
+            Err(Down::Cut) => {
+                cuts += 1;
+                story.tell(|| "  THE POWER IS CUT during recovery".to_owned());
+                hw.power_cut(tape, story);
+            }
+        }
+    }
+}

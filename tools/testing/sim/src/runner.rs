@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs: one seed, many seeds in several threads, and the story of one that failed.
+
+use crate::setup::Bug;
+use crate::shrink::shrink;
+use crate::story::Fault;
+use crate::tape::{Decisions, Tape};
+use crate::world::{Stats, World};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How a run went.
+pub struct Outcome {
+    /// What was done.
+    pub stats: Stats,
+    /// What was wrong: its kind, and the details.
+    pub fault: Option<(String, String)>,
+    /// The story, line by line, if it was wanted.
+    pub story: Vec<String>,
+}
+
+struct Played {
+    outcome: Outcome,
+    decisions: Decisions,
+}
+
+fn play(tape: Tape, replay: bool, bug: Option<Bug>, story: bool) -> Played {
+    let mut world = World::new(tape, bug, story);
+    let panicked = catch_unwind(AssertUnwindSafe(|| world.run(replay))).err();
+    let tape = std::mem::replace(&mut world.tape, Tape::dice(0, false));
+    let panicked = panicked.or_else(|| catch_unwind(AssertUnwindSafe(|| world.finish())).err());
+    if let Some(panic) = panicked {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        world.fault = Some(Fault {
+            kind: "a panic",
+            text: text.unwrap_or_default(),
+        });
+    }
+    let mut story = std::mem::take(&mut world.story.lines);
+    let fault = world.fault.take().map(|f| (f.kind.to_owned(), f.text));
+    if let (Some((kind, text)), true) = (&fault, world.story.on) {
+        story.push(format!("{:5}  WRONG: {kind}: {text}", world.now));
+    }
+    Played {
+        outcome: Outcome {
+            stats: world.stats,
+            fault,
+            story,
+        },
+        decisions: tape.into_decisions(),
+    }
+}
+
+/// Runs one seed.
+pub fn run_seed(seed: u64, bug: Option<Bug>) -> Outcome {
+    play(Tape::dice(seed, false), false, bug, false).outcome
+}
+
+/// Runs one seed and tells its story; shrinks it first, for `limit` at most, if it fails.
+pub fn tell_seed(seed: u64, bug: Option<Bug>, limit: Duration) -> Outcome {
+    let played = play(Tape::dice(seed, true), false, bug, true);
+    let Some((kind, _)) = played.outcome.fault.clone() else {
+        return played.outcome;
+    };
+    let decisions = shrink(played.decisions, limit, |decisions| {
+        let again = play(Tape::replay(decisions.clone()), true, bug, false);
+        again.outcome.fault.is_some_and(|(k, _)| k == kind)
+    });
+    let shrunk = play(Tape::replay(decisions), true, bug, true).outcome;
+    // A tape that cannot be cut replays what the dice gave.
+    if shrunk.fault.is_some() {
+        shrunk
+    } else {
+        played.outcome
+    }
+}
+
+/// What to run.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    /// The first seed.
+    pub seed: u64,
+    /// When to stop.
+    pub time: Duration,
+    /// Seeds at most.
+    pub runs: u64,
+    /// Threads.
+    pub threads: usize,
+    /// A mistake of the shell's.
+    pub bug: Option<Bug>,
+}
+
+/// What many runs came to.
+#[derive(Default)]
+pub struct Total {
+    /// The sum.
+    pub stats: Stats,
+    /// Runs played.
+    pub runs: u64,
+    /// The lowest seed that failed among those that were run, and what was wrong.
+    pub failed: Option<(u64, String, String)>,
+}
+
+/// Plays seed after seed until one fails or the time is over.
+pub fn campaign(plan: &Plan) -> Total {
+    let end = Instant::now() + plan.time;
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let total = Mutex::new(Total::default());
+    let work = || {
+        let mut mine = Total::default();
+        while !stop.load(Ordering::Relaxed) && Instant::now() < end {
+            let nth = next.fetch_add(1, Ordering::Relaxed);
+            if nth >= plan.runs {
+                break;
+            }
+            let seed = plan.seed.wrapping_add(nth);
+            let outcome = run_seed(seed, plan.bug);
+            mine.stats.add(&outcome.stats);
+            mine.runs += 1;
+            if let Some((kind, text)) = outcome.fault {
+                mine.failed = Some((seed, kind, text));
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+        let mut total = total.lock().expect("no thread panics with the lock");
+        total.stats.add(&mine.stats);
+        total.runs += mine.runs;
+        let first = [total.failed.take(), mine.failed].into_iter().flatten();
+        total.failed = first.min_by_key(|f| f.0);
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..plan.threads.max(1) {
+            scope.spawn(work);
+        }
+    });
+    total.into_inner().expect("no thread panics with the lock")
+}

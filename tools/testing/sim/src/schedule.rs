@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What happens next: the choice among all that could, the power switch, and the end of a run.
+
+use crate::raid::stripe::Access;
+use crate::raid::units::ArraySector;
+use crate::reclaim::Reclaim;
+use crate::recover::{recover, Recovered, Troubles};
+use crate::journal::recovery::EndKind;
+use crate::story::{judge, tell, Fault};
+use crate::stripe::Part;
+use crate::tape::Tape;
+use crate::units::Journal;
+use crate::world::{Direct, World};
+
+/// Something that can happen now.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Carry(usize),
+    Look(usize),
+    Deliver,
+    Pop,
+    Io,
+    Direct,
+    Submit,
+    UnitIo,
+    Flush,
+    CloseDone,
+    SuperblockDone,
+    SuperblockStart,
+    ReclaimStep,
+    Feed,
+    Commit,
+    Unhold(usize),
+    SyncNext,
+    ReclaimStart,
+    // The end of a run does none of the following.
+    Write,
+    Read,
+    DirectStart,
+    Peek,
+    Crash,
+    ReclaimAnyway,
+    CloseStart,
+    SyncStart,
+    Spare,
+    FailMember,
+    Evict,
+}
+
+impl World {
+    /// Everything that can happen now, with weights; without `fresh` only what ends what was begun,
+    /// in an order that comes to an end.
+    fn possible(&self, fresh: bool, out: &mut Vec<(Step, u32)>) {
+        let mut add = |if_so: bool, step: Step, weight: u32| {
+            if if_so {
+                out.push((step, weight));
+            }
+        };
+        for (i, s) in self.stripes.iter().enumerate() {
+            add(s.carry.is_some(), Step::Carry(i), 8);
+            add(s.carry.is_none() && s.again, Step::Look(i), 8);
+        }
+        let j = &self.journal;
+        add(!j.known.is_empty(), Step::Deliver, 6);
+        add(j.pop_due, Step::Pop, 6);
+        add(!self.ios.is_empty(), Step::Io, 12);
+        add(!self.directs.is_empty(), Step::Direct, 4);
+        add(!j.closed.is_empty(), Step::Submit, 6);
+        add(!j.writing.is_empty(), Step::UnitIo, 9);
+        add(!j.flushes.is_empty(), Step::Flush, 6);
+        add(j.closing.is_some(), Step::CloseDone, 3);
+        add(self.hw.sb_writing.is_some(), Step::SuperblockDone, 3);
+        add(self.superblock_due(), Step::SuperblockStart, 3);
+        add(self.reclaim_can_step(), Step::ReclaimStep, 4);
+        let starved = self.stripes.iter().any(|s| s.journal_wait.any());
+        add(starved && (fresh || j.room || self.journal_faulty), Step::Feed, 3);
+        add(j.open.is_some(), Step::Commit, 3);
+        for (i, s) in self.stripes.iter().enumerate() {
+            add(s.held, Step::Unhold(i), 2);
+        }
+        add(self.sync.as_ref().is_some_and(|s| s.next < s.end), Step::SyncNext, 3);
+        let idle = matches!(self.reclaim, Reclaim::Idle) && !self.journal_faulty && j.closing.is_none();
+        add(idle && j.log.wants_reclaim(), Step::ReclaimStart, 3);
+        if fresh {
+            self.possible_fresh(idle, &mut add);
+        }
+    }
+
+    fn possible_fresh(&self, idle: bool, add: &mut impl FnMut(bool, Step, u32)) {
+        let closing = self.journal.closing.is_some();
+        let parts = self.stripes.iter().map(|s| s.parts.len() + s.incoming.len());
+        let room = parts.sum::<usize>() + self.directs.len() < self.c.depth;
+        add(room && !closing, Step::Write, 9);
+        add(room && !closing, Step::Read, 3);
+        add(room && !closing, Step::DirectStart, 2);
+        add(true, Step::Peek, 2);
+        add(true, Step::Crash, 1);
+        let candidate = self.journal.log.tail_candidate().is_some();
+        add(idle && candidate, Step::ReclaimAnyway, 1);
+        add(self.can_close(), Step::CloseStart, 1);
+        let rebuild = (0..self.faulty.len()).any(|s| self.access(s) == Access::WriteOnly);
+        let sync = self.sync.is_none() && !self.journal_faulty && !closing;
+        add(sync && (rebuild || self.c.sync), Step::SyncStart, if rebuild { 2 } else { 1 });
+        add(sync && self.degraded() > 0, Step::Spare, 1);
+        add(self.c.fail > 0 && self.may_fail(), Step::FailMember, 1);
+        add(self.stripes.iter().any(|s| !s.active && s.carry.is_none()), Step::Evict, 1);
+    }
+
+    /// Runs to the end.
+    pub(crate) fn run(&mut self, replay: bool) {
+        let mut steps = Vec::new();
+        let end = if replay { u64::MAX } else { self.c.steps };
+        for _ in 0..end {
+            if self.fault.is_some() || self.over || !self.tape.next_step() {
+                break;
+            }
+            steps.clear();
+            self.possible(true, &mut steps);
+            let total: u32 = steps.iter().map(|s| s.1).sum();
+            let mut at = self.tape.below(total);
+            let step = steps.iter().find(|(_, weight)| match at.checked_sub(*weight) {
+                Some(rest) => {
+                    at = rest;
+                    false
+                }
+                None => true,
+            });
+            if let Some((step, _)) = step {
+                self.step(*step);
+            }
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        self.now += 1;
+        self.story.step = self.now;
+        self.stats.events += 1;
+        match step {
+            Step::Carry(i) => self.carry_out(i),
+            Step::Look(i) => self.look(i),
+            Step::Deliver => {
+                let k = self.tape.pick(self.journal.known.len());
+                self.deliver(k);
+            }
+            Step::Pop => self.pop(),
+            Step::Io => {
+                let k = self.tape.pick(self.ios.len());
+                self.io_done(k);
+            }
+            Step::Direct => {
+                let k = self.tape.pick(self.directs.len());
+                self.end_direct(k);
+            }
+            Step::Submit => {
+                let k = self.tape.pick(self.journal.closed.len());
+                self.submit_unit(k);
+            }
+            Step::UnitIo => {
+                let k = self.tape.pick(self.journal.writing.len());
+                self.unit_io_done(k);
+            }
+            Step::Flush => {
+                let k = self.tape.pick(self.journal.flushes.len());
+                self.flush_done(k);
+            }
+            Step::CloseDone => self.close_done(),
+            Step::SuperblockDone => self.superblock_done(),
+            Step::SuperblockStart => self.superblock_start(),
+            Step::ReclaimStep => self.reclaim_step(),
+            Step::Feed => self.feed(),
+            Step::Commit => self.commit(),
+            Step::Unhold(i) => {
+                let s = &mut self.stripes[i];
+                s.hold = false;
+                s.held = false;
+                s.again = true;
+            }
+            Step::SyncNext => self.sync_next(),
+            Step::ReclaimStart | Step::ReclaimAnyway => self.reclaim_start(),
+            other => self.fresh_step(other),
+        }
+    }
+
+    fn fresh_step(&mut self, step: Step) {
+        match step {
+            Step::Write => self.attach(true),
+            Step::Read => self.attach(false),
+            Step::DirectStart => self.attach_direct(),
+            Step::Peek => self.crash(false),
+            Step::Crash if self.tape.chance(10) => self.crash(true),
+            Step::CloseStart if self.tape.chance(30) => self.close_start(),
+            Step::SyncStart if self.tape.chance(10) => self.sync_start(),
+            Step::Spare if self.tape.chance(10) => {
+                if let Some(slot) = self.empty_role() {
+                    self.add_spare(slot);
+                }
+            }
+            Step::FailMember if self.tape.rare(20) => {
+                let slot = self.tape.pick(self.faulty.len());
+                self.fail_member(slot);
+            }
+            Step::Evict => {
+                let i = self.tape.pick(self.stripes.len());
+                let s = &self.stripes[i];
+                if !s.active && !s.again && s.carry.is_none() {
+                    self.stripes[i] = self.new_stripe(i);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Has all stripes handled whose rows waited for room.
+    fn feed(&mut self) {
+        self.journal.room = false;
+        for s in self.stripes.iter_mut().filter(|s| s.journal_wait.any()) {
+            s.retry_journal = true;
+            s.again = true;
+        }
+    }
+
+    // ---- users ----
+
+    fn range(&mut self) -> (u64, u64) {
+        let len = self.model.len();
+        let row = self.geo.row_sectors();
+        let pages = |t: &mut Tape, n: u64| u64::from(t.below((n / 8) as u32)) * 8;
+        let t = &mut self.tape;
+        let (at, n) = match t.below(7) {
+            0 | 1 => (pages(t, len), 8),
+            2 => (u64::from(t.below((len / row) as u32)) * row, row),
+            3 => (pages(t, len), 8 + pages(t, row)),
+            4 => (u64::from(t.below(len as u32)), 1 + u64::from(t.below(8))),
+            _ => (u64::from(t.below(len as u32)), 1 + u64::from(t.below(row as u32))),
+        };
+        (at, n.min(len - at))
+    }
+
+    /// The parts of a request: stripe, slot, first sector in the strip, array sector and length.
+    fn spans(&self, mut at: u64, n: u64) -> Vec<(usize, usize, u32, u64, u64)> {
+        let strip = u64::from(self.geo.strip_sectors());
+        let end = at + n;
+        let mut spans = Vec::new();
+        while at < end {
+            let (dev, slot) = self.geo.map(ArraySector::new(at));
+            let first = dev.get() % strip;
+            let n = (strip - first).min(end - at);
+            spans.push(((dev.get() / strip) as usize, slot.index(), first as u32, at, n));
+            at += n;
+        }
+        spans
+    }
+
+    fn oldest_read(&self) -> u64 {
+        let parts = self.stripes.iter().flat_map(|s| s.parts.iter().chain(&s.incoming));
+        let parts = parts.chain(self.directs.iter().map(|d| &d.part));
+        let starts = parts.filter(|p| !p.is_write()).map(|p| p.start);
+        starts.min().unwrap_or(self.now)
+    }
+
+    fn attach(&mut self, write: bool) {
+        let (at, n) = self.range();
+        let hold = self.c.hold && write && self.tape.chance(30);
+        let name = if write { self.model.name_write() } else { 0 };
+        let what = if write { format!("write {name}") } else { "a read".to_owned() };
+        tell!(self, "{what} of array sectors {at}+{n} comes");
+        let oldest = self.oldest_read();
+        for (i, slot, first, at, n) in self.spans(at, n) {
+            let data = if write {
+                self.model.begin_write(name, at, n, self.now, oldest)
+            } else {
+                vec![0; n as usize]
+            };
+            let part = Part::new(name, slot, first, at, self.now, data);
+            let s = &mut self.stripes[i];
+            if write {
+                s.hold = hold;
+                s.st.attach_write(&mut s.strips, slot, part.todo, part.full_rows(), false);
+                self.stats.writes += 1;
+            } else {
+                s.st.attach_read(&mut s.strips, slot, part.todo);
+                self.stats.reads += 1;
+            }
+            s.incoming.push(part);
+            s.again = true;
+            s.active = true;
+        }
+    }
+
+    fn attach_direct(&mut self) {
+        let (at, n) = self.range();
+        let Some((stripe, slot, first, at, n)) = self.spans(at, n).first().copied() else {
+            return;
+        };
+        if self.access(slot) == Access::Full {
+            self.stats.reads += 1;
+            let part = Part::new(0, slot, first, at, self.now, vec![0; n as usize]);
+            self.directs.push(Direct { stripe, part });
+        }
+    }
+
+    // ---- the power switch ----
+
+    /// Cuts the power and assembles the array again: `real`, or only to see what would be, while the
+    /// run goes on as if it had not been.
+    fn crash(&mut self, real: bool) {
+        let lines = self.story.lines.len();
+        tell!(self, "THE POWER IS CUT");
+        let mut hw = self.hw.clone();
+        let twice = !real && self.tape.chance(30);
+        for again in [false, true] {
+            if again && !twice {
+                break;
+            }
+            if again {
+                tell!(self, "THE POWER IS CUT again, right after recovery");
+            }
+            self.stats.crashes += 1;
+            hw.power_cut(&mut self.tape, &mut self.story);
+            if !hw.sb.journal {
+                // Without the journal there is no promise to be kept.
+                tell!(self, "the journal is gone for good: nothing to judge");
+                self.over = real;
+                return;
+            }
+            let troubles = Troubles {
+                parity: self.parity(),
+                missing: self.c.missing,
+                cut: if self.tape.chance(25) { 50 } else { 0 },
+            };
+            let array = (self.ring, self.dev_sectors(), self.bug);
+            let up = recover(&mut hw, array, &troubles, &mut self.tape, &mut self.story);
+            let judged = up.and_then(|up| self.judge_recovery(&hw, &up, real).map(|()| up));
+            match judged {
+                Err(fault) => self.fault = self.fault.take().or(Some(fault)),
+                Ok(up) if real => return self.start_over(hw, &up),
+                Ok(_) => {}
+            }
+            if self.fault.is_some() {
+                return;
+            }
+        }
+        self.story.lines.truncate(lines);
+    }
+
+    fn judge_recovery(&mut self, hw: &crate::hardware::Hardware, r: &Recovered, real: bool) -> Result<(), Fault> {
+        self.stats.crashes += r.cuts;
+        self.stats.recovery_cuts += r.cuts;
+        self.stats.degraded_recoveries += u64::from(r.here.contains(&false));
+        self.stats.replayed += r.up.report.replayed_rows;
+        self.stats.torn += u64::from(r.up.report.end_reason.kind() == EndKind::Torn);
+        let mut found = Vec::new();
+        for row in 0..self.c.stripes * self.c.rows as usize {
+            hw.judge_row(row, &r.here, &self.model, self.now, |at, value| {
+                if real {
+                    found.push((at, value));
+                }
+            })?;
+        }
+        for (at, value) in found {
+            self.model.settle(at, value);
+        }
+        Ok(())
+    }
+
+    /// Goes on with the recovered array and an empty memory.
+    fn start_over(&mut self, hw: crate::hardware::Hardware, r: &Recovered) {
+        tell!(self, "the array is up again; members in sync: {:?}", r.here);
+        self.hw = hw;
+        self.faulty = r.here.iter().map(|here| !here).collect();
+        self.in_sync.clone_from(&r.here);
+        self.journal_faulty = false;
+        self.tail = r.up.tail.block.get();
+        self.sync = None;
+        self.ios.clear();
+        self.directs.clear();
+        self.journal = Journal::new(&self.c, self.ring, r.up.tail, r.up.head);
+        self.reclaim = Reclaim::Idle;
+        self.read_failed = false;
+        for i in 0..self.stripes.len() {
+            self.stripes[i] = self.new_stripe(i);
+        }
+    }
+
+    // ---- the end ----
+
+    /// Lets everything that was begun end, and judges what is left. Decides nothing by the tape, so
+    /// that a tape ends where the run's steps do.
+    pub(crate) fn finish(&mut self) {
+        if self.fault.is_some() || self.over {
+            return;
+        }
+        tell!(self, "no more work comes");
+        self.quiet = true;
+        let mut steps = Vec::new();
+        for _ in 0..200_000 {
+            steps.clear();
+            self.possible(false, &mut steps);
+            let Some((step, _)) = steps.first() else {
+                return self.judge_end();
+            };
+            self.step(*step);
+            if self.fault.is_some() {
+                return;
+            }
+        }
+        judge!(self, false, "it never ends", "");
+    }
+
+    fn judge_end(&mut self) {
+        for i in 0..self.stripes.len() {
+            let s = &self.stripes[i];
+            let (parts, waits) = (s.parts.len() + s.incoming.len(), s.journal_wait);
+            judge!(
+                self,
+                !s.active && parts == 0,
+                "work is left and nothing can be done",
+                "stripe {i}: {parts} parts, rows that wait for the journal {:?}, {} blocks of the journal used, {} units to spare",
+                waits,
+                self.journal.log.used(),
+                self.journal.log.spare_units()
+            );
+            self.judge_stripe(i);
+        }
+        for _ in 0..3 {
+            if self.fault.is_none() && !self.journal_faulty {
+                self.crash(false);
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the array of a run is like, and which mistakes its shell makes.
+
+use crate::journal::log::JournalCache;
+use crate::tape::Tape;
+use std::str::FromStr;
+
+/// A mistake that the shell makes on purpose, so that the judge can show that it sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bug {
+    /// Flushes of the journal are reported as done, and were never issued.
+    DroppedFlush,
+    /// The tail moves without a flush of the members before.
+    EarlyTail,
+    /// A row's data and its parity are placed one after the other.
+    SplitRow,
+    /// Freed blocks are given to new units before the superblock has the new tail.
+    EarlyReuse,
+    /// Freed blocks are discarded after they were given to new units.
+    LateDiscard,
+    /// Recovery does not flush the members before it moves the tail.
+    NoRecoveryFlush,
+    /// Recovery's empty unit may still be in the journal's cache when the tail moves there.
+    PlainEmpty,
+    /// Writes end although a member's failure is not recorded yet.
+    NeverBlocked,
+}
+
+/// All of them, with the names that they have on the command line.
+const BUGS: [(&str, Bug); 8] = [
+    ("dropped-flush", Bug::DroppedFlush),
+    ("early-tail", Bug::EarlyTail),
+    ("split-row", Bug::SplitRow),
+    ("early-reuse", Bug::EarlyReuse),
+    ("late-discard", Bug::LateDiscard),
+    ("no-recovery-flush", Bug::NoRecoveryFlush),
+    ("plain-empty", Bug::PlainEmpty),
+    ("never-blocked", Bug::NeverBlocked),
+];
+
+impl Bug {
+    /// The names of all bugs.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUGS.iter().map(|(name, _)| *name)
+    }
+}
+
+impl FromStr for Bug {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = BUGS.iter().find(|(n, _)| *n == name);
+        found.map(|(_, bug)| *bug).ok_or_else(|| {
+            let names: Vec<_> = Self::names().collect();
+            format!("no bug is called {name}; there are {}", names.join(", "))
+        })
+    }
+}
+
+/// One run's array, devices and troubles.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) level: i32,
+    pub(crate) layout: i32,
+    pub(crate) disks: u32,
+    /// Rows of a chunk, which are those of a stripe.
+    pub(crate) rows: u32,
+    pub(crate) stripes: usize,
+    /// Blocks of the journal.
+    pub(crate) blocks: u64,
+    /// Unit descriptors.
+    pub(crate) units: usize,
+    pub(crate) cache: JournalCache,
+    /// Whether the members have volatile caches.
+    pub(crate) volatile: bool,
+    /// Where the log begins.
+    pub(crate) tail: u64,
+    /// Steps of the run, before it is brought to its end.
+    pub(crate) steps: u64,
+    /// Requests in flight at most.
+    pub(crate) depth: usize,
+    /// Of 1000 writes to members, so many fail.
+    pub(crate) fail: u32,
+    /// Of 1000 reads of members, so many fail.
+    pub(crate) read_error: u32,
+    /// Of 1000 writes or flushes of the journal, so many fail.
+    pub(crate) journal_fail: u32,
+    /// Percent of crashes in which one more member is missing afterwards.
+    pub(crate) missing: u32,
+    /// Partial writes are held back.
+    pub(crate) hold: bool,
+    /// Checks and repairs run.
+    pub(crate) sync: bool,
+    /// Freed blocks are discarded.
+    pub(crate) discard: bool,
+}
+
+impl Setup {
+    pub(crate) fn of(tape: &mut Tape) -> Self {
+        let level = match tape.below(10) {
+            0..=5 => 5,
+            6 | 7 => 6,
+            _ => 4,
+        };
+        let layout = match level {
+            6 => [2, 0, 1, 3, 4, 5, 8, 9, 10, 16, 17, 18, 19, 20][tape.pick(14)],
+            5 => [2, 0, 1, 3, 4, 5][tape.pick(6)],
+            _ => 0,
+        };
+        let disks = if level == 6 { 4 } else { 3 } + tape.below(if level == 6 { 3 } else { 4 });
+        let least = 4 * (u64::from(disks) + 1);
+        let cache = match tape.below(4) {
+            0 | 1 => JournalCache::Volatile { max_flushes: 1 },
+            2 => JournalCache::Volatile { max_flushes: 2 },
+            _ => JournalCache::None,
+        };
+        let blocks = least + u64::from(tape.below(24));
+        let calm = tape.chance(30);
+        let some = |tape: &mut Tape, percent, most| {
+            if !calm && tape.chance(percent) {
+                1 + tape.below(most)
+            } else {
+                0
+            }
+        };
+        Self {
+            level,
+            layout,
+            disks,
+            rows: 1 << tape.below(3),
+            stripes: 2 + tape.pick(3),
+            blocks,
+            units: 2 + tape.pick(7),
+            cache,
+            volatile: !tape.chance(20),
+            tail: u64::from(tape.below(blocks as u32)),
+            steps: 100 + u64::from(tape.below(1500)),
+            depth: 1 + tape.pick(8),
+            fail: some(tape, 50, 20),
+            read_error: some(tape, 30, 30),
+            journal_fail: some(tape, 10, 5),
+            missing: some(tape, 50, 40),
+            hold: tape.chance(30),
+            sync: tape.chance(40),
+            discard: tape.chance(60),
+        }
+    }
+}

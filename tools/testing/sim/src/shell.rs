@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Handling a stripe, step by step, after `rust/engine/handle.rs`.
+
+use crate::raid::mask::RowMask;
+use crate::raid::stripe::{apply, clear, plan, Actions, Event};
+use crate::story::{judge, tell};
+use crate::stripe::{rows_of, story_of, Carry, Part, Phase, Task};
+use crate::world::World;
+
+impl World {
+    /// Something happened to a stripe.
+    pub(crate) fn event(&mut self, i: usize, event: Event) {
+        self.refresh(i);
+        let policy = self.policy();
+        let s = &mut self.stripes[i];
+        s.again = true;
+        apply(&mut s.st, &mut s.strips, event, &policy, &mut s.acts);
+    }
+
+    /// The handler looks at the stripe, and takes over what there is to do.
+    pub(crate) fn look(&mut self, i: usize) {
+        self.refresh(i);
+        let mut policy = self.policy();
+        let s = &mut self.stripes[i];
+        s.again = false;
+        s.parked = policy.blocked;
+        policy.hold = s.hold;
+        s.parts.append(&mut s.incoming);
+        plan(&mut s.st, &mut s.strips, &policy, &mut s.acts);
+        s.held = std::mem::take(&mut s.acts.held).any();
+        if std::mem::take(&mut s.retry_journal) {
+            s.acts.journal |= std::mem::take(&mut s.journal_wait);
+        }
+        if !s.acts.any() {
+            return self.settle(i);
+        }
+        let task = |s: &crate::raid::stripe::Strip| Task {
+            acts: s.act,
+            result: s.op_result(),
+            written: s.written(),
+        };
+        let carry = Carry {
+            acts: s.acts,
+            tasks: s.strips.iter().map(task).collect(),
+            phase: Phase::Ends,
+            append: s.acts.journal,
+            bad: RowMask::EMPTY,
+        };
+        clear(&mut s.strips, &mut s.acts);
+        tell!(self, "stripe {i}: {}", story_of(&carry.acts, &carry.tasks));
+        judge!(
+            self,
+            policy.blocked <= carry.acts.complete.is_empty(),
+            "acknowledged while a failure is not recorded",
+            "stripe {i}"
+        );
+        self.stripes[i].carry = Some(carry);
+    }
+
+    /// Counts the stripe as idle if it is; then every row of it must be right.
+    fn settle(&mut self, i: usize) {
+        let policy = self.policy();
+        let s = &mut self.stripes[i];
+        if !s.active || !s.parts.is_empty() || !s.incoming.is_empty() || !s.st.is_idle(&s.strips, &policy) {
+            return;
+        }
+        s.active = false;
+        s.parked = false;
+        judge!(
+            self,
+            self.ios.iter().all(|io| io.stripe != i),
+            "idle with I/O under way",
+            "stripe {i}"
+        );
+        self.judge_stripe(i);
+    }
+
+    /// Judges all rows of an idle stripe.
+    pub(crate) fn judge_stripe(&mut self, i: usize) {
+        let good = self.good();
+        for row in 0..self.c.rows {
+            let at = self.row_at(i, row);
+            let judged = self.hw.judge_row(at, &good, &self.model, self.now, |_, _| {});
+            if let Err(fault) = judged {
+                self.fault.get_or_insert(fault);
+            }
+        }
+    }
+
+    /// Does the next part of what the handler carries out.
+    pub(crate) fn carry_out(&mut self, i: usize) {
+        let Some(mut carry) = self.stripes[i].carry.take() else {
+            return;
+        };
+        let acts = carry.acts;
+        loop {
+            let phase = carry.phase;
+            let worked = match phase {
+                Phase::Ends => self.carry_ends(i, &carry),
+                Phase::Writes => acts.write && self.issue(i, &carry, true),
+                Phase::Reads => acts.read && self.issue(i, &carry, false),
+                Phase::Append => {
+                    if self.append_next(i, &mut carry) {
+                        break;
+                    }
+                    false
+                }
+                Phase::Ops => {
+                    if acts.has_ops() {
+                        carry.bad = self.run_ops(i, &carry);
+                    }
+                    acts.has_ops()
+                }
+                Phase::OpsDone => {
+                    if acts.has_ops() {
+                        let (bad, failed) = (carry.bad, RowMask::EMPTY);
+                        self.event(i, Event::OpsDone { bad, failed });
+                    }
+                    acts.has_ops()
+                }
+                Phase::Syncs => {
+                    self.report_sync(i, &acts);
+                    self.stripes[i].again = true;
+                    return;
+                }
+            };
+            carry.phase = match phase {
+                Phase::Ends => Phase::Writes,
+                Phase::Writes => Phase::Reads,
+                Phase::Reads => Phase::Append,
+                Phase::Append => Phase::Ops,
+                Phase::Ops => Phase::OpsDone,
+                Phase::OpsDone | Phase::Syncs => Phase::Syncs,
+            };
+            if worked {
+                break;
+            }
+        }
+        self.stripes[i].carry = Some(carry);
+    }
+
+    /// Ends of rows and of the parts that they belong to; reads that memory serves.
+    fn carry_ends(&mut self, i: usize, carry: &Carry) -> bool {
+        let acts = &carry.acts;
+        self.judge_failures(i, acts, carry);
+        for row in acts.complete.iter() {
+            for unit in std::mem::take(&mut self.stripes[i].units[row as usize]) {
+                self.row_done(unit);
+            }
+        }
+        let s = &mut self.stripes[i];
+        for part in &mut s.parts {
+            if part.is_write() {
+                part.failed |= (part.busy & acts.fail_write).any() || (part.todo & acts.fail_waiting).any();
+                part.busy.remove(acts.complete | acts.fail_write);
+                part.todo.remove(acts.fail_waiting);
+                continue;
+            }
+            let task = &carry.tasks[part.slot].acts;
+            let rows = part.todo & task.fail_read;
+            part.failed |= rows.any();
+            part.todo.remove(rows);
+            for row in (part.todo & task.fill).iter() {
+                for (n, k) in part.span(row) {
+                    part.data[n] = s.pages[part.slot][row as usize][k];
+                }
+                part.todo.remove(RowMask::single(row));
+            }
+        }
+        let parts = std::mem::take(&mut s.parts);
+        let (done, left): (Vec<_>, _) = parts.into_iter().partition(|p| (p.todo | p.busy).is_empty());
+        s.parts = left;
+        let ended = !done.is_empty();
+        for part in done {
+            self.end_part(i, part);
+        }
+        ended
+    }
+
+    /// Requests fail only for a reason.
+    fn judge_failures(&mut self, i: usize, acts: &Actions, carry: &Carry) {
+        let met = self.read_failed && self.degraded() > 0;
+        judge!(
+            self,
+            acts.fail_write.is_empty() || self.journal_faulty,
+            "a write under way failed for no reason",
+            "stripe {i}, rows {}",
+            rows_of(acts.fail_write)
+        );
+        judge!(
+            self,
+            acts.fail_waiting.is_empty() || self.journal_faulty || met,
+            "a write failed for no reason",
+            "stripe {i}, rows {}",
+            rows_of(acts.fail_waiting)
+        );
+        judge!(
+            self,
+            met || carry.tasks.iter().all(|t| t.acts.fail_read.is_empty()),
+            "a read failed for no reason",
+            "stripe {i}"
+        );
+        judge!(
+            self,
+            acts.mismatch.is_empty(),
+            "a check found wrong parity",
+            "stripe {i}, rows {}",
+            rows_of(acts.mismatch)
+        );
+    }
+
+    /// The user learns how a part of a request went.
+    pub(crate) fn end_part(&mut self, i: usize, part: Part) {
+        let n = part.data.len() as u64;
+        let (what, how) = (
+            if part.is_write() { format!("write {}", part.write) } else { "read".to_owned() },
+            if part.failed { "FAILED" } else { "done" },
+        );
+        tell!(self, "{what} of array sectors {}+{n} (stripe {i}, member {}): {how}", part.at, part.slot);
+        self.stats.errors += u64::from(part.failed);
+        if part.is_write() {
+            self.model.end_write(part.write, part.at, n, self.now, !part.failed);
+        } else if !part.failed {
+            self.judge_read(&part);
+        }
+    }
+
+    fn judge_read(&mut self, part: &Part) {
+        for (n, value) in part.data.iter().enumerate() {
+            if let Err(why) = self.model.explain(part.at + n as u64, *value, part.start) {
+                judge!(self, false, "a read returned what it may not", "{why}");
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The journal's shell, after `rust/engine/journal.rs`: units are filled, written and flushed, and
+//! rows are passed on when the log says so.
+
+use crate::block::{block_of, crc32c, Block, Page, SEED};
+use crate::journal::format::{MetaBuilder, BLOCK_SIZE};
+use crate::journal::log::{FlushFor, FlushTicket, Log, PlaceError, Placed};
+use crate::journal::ring::Ring;
+use crate::journal::unit::{Outcome, Position, Unit, UnitRef};
+use crate::raid::mask::RowMask;
+use crate::raid::stripe::Event;
+use crate::raid::units::{DevSector, Slot};
+use crate::setup::{Bug, Setup};
+use crate::story::{judge, tell};
+use crate::stripe::{rows_of, Carry};
+use crate::world::World;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Rows of stripes.
+pub(crate) type Rows = Vec<(usize, RowMask)>;
+
+/// A unit in the shell's hands.
+pub(crate) struct UnitIo {
+    unit: UnitRef,
+    meta: Box<[u8; BLOCK_SIZE]>,
+    used: usize,
+    pages: Vec<Block>,
+    /// Where the pages are in memory: stripe, slot and row.
+    refs: Vec<(usize, usize, u32, Page)>,
+    rows: Rows,
+    /// The device's names for its writes.
+    pub(crate) disk: Vec<u64>,
+    ok: bool,
+}
+
+/// The journal.
+pub(crate) struct Journal {
+    pub(crate) log: Log<Vec<Unit>>,
+    pub(crate) open: Option<UnitIo>,
+    pub(crate) closed: Vec<UnitIo>,
+    pub(crate) writing: Vec<UnitIo>,
+    pub(crate) flushes: Vec<(FlushTicket, u64)>,
+    /// Rows of units that were submitted, by sequence.
+    rows: BTreeMap<u64, Rows>,
+    /// Rows whose fate is known, to be passed on.
+    pub(crate) known: Vec<(u64, Rows, bool)>,
+    /// The log may have units to hand out.
+    pub(crate) pop_due: bool,
+    /// There may be room that was not there before.
+    pub(crate) room: bool,
+    /// The empty unit with which an idle log is closed.
+    pub(crate) closing: Option<(UnitRef, u64)>,
+}
+
+impl Journal {
+    pub(crate) fn new(c: &Setup, ring: Ring, tail: Position, head: Position) -> Self {
+        let units = vec![Unit::VACANT; c.units];
+        Self {
+            log: Log::new(units, ring, tail, head, c.cache).expect("a valid log"),
+            open: None,
+            closed: Vec::new(),
+            writing: Vec::new(),
+            flushes: Vec::new(),
+            rows: BTreeMap::new(),
+            known: Vec::new(),
+            pop_due: false,
+            room: false,
+            closing: None,
+        }
+    }
+}
+
+impl World {
+    /// Appends the next row of those that a handler has to append; false if there is none.
+    pub(crate) fn append_next(&mut self, i: usize, carry: &mut Carry) -> bool {
+        let Some(row) = carry.append.lowest() else {
+            return false;
+        };
+        let rows = RowMask::single(row);
+        carry.append.remove(rows);
+        let placed = if self.journal_faulty {
+            Err(PlaceError::Failed)
+        } else {
+            self.append_row(i, carry, row)
+        };
+        match placed {
+            Ok(units) => self.stripes[i].units[row as usize] = units,
+            Err(why @ (PlaceError::NoSpace | PlaceError::Busy)) => {
+                tell!(self, "stripe {i} row {row}: no room in the journal ({why:?})");
+                self.stats.starved += 1;
+                self.stripes[i].journal_wait.insert(rows);
+            }
+            Err(why @ (PlaceError::TooLarge | PlaceError::Failed)) => {
+                judge!(self, self.journal_faulty, "a row cannot be placed", "{why:?}");
+                self.event(i, Event::JournalDone { rows, ok: false });
+            }
+        }
+        if carry.append.is_empty() && self.stripes[i].journal_wait.any() {
+            self.commit();
+        }
+        true
+    }
+
+    fn append_row(&mut self, i: usize, carry: &Carry, row: u32) -> Result<Vec<UnitRef>, PlaceError> {
+        let s = &self.stripes[i];
+        let written: Vec<usize> = (0..s.strips.len()).filter(|t| carry.tasks[*t].written.has(row)).collect();
+        let (parity, data): (Vec<_>, Vec<_>) = written.into_iter().partition(|t| s.st.is_parity(*t));
+        let counts = (data.len() as u32, parity.len() as u32);
+        if self.bug != Some(Bug::SplitRow) {
+            let placed = self.journal.log.place(counts.0, counts.1)?;
+            self.follow(&placed);
+            self.enter(i, row, &data);
+            self.enter_parity(i, row, &parity);
+            self.note_row(i, row);
+            tell!(self, "stripe {i} row {row}: in unit {}", placed.unit.seq());
+            return Ok(vec![placed.unit]);
+        }
+        if self.journal.log.free() < u64::from(counts.0 + counts.1) + 2 {
+            return Err(PlaceError::NoSpace);
+        }
+        if self.journal.log.spare_units() < 2 {
+            return Err(PlaceError::Busy);
+        }
+        let first = self.journal.log.place(counts.0, 0)?;
+        self.follow(&first);
+        self.enter(i, row, &data);
+        let second = self.journal.log.place(0, counts.1)?;
+        self.follow(&second);
+        self.enter_parity(i, row, &parity);
+        self.note_row(i, row);
+        let (a, b) = (first.unit.seq(), second.unit.seq());
+        tell!(self, "stripe {i} row {row}: data in unit {a}, parity in unit {b}");
+        Ok(vec![first.unit, second.unit])
+    }
+
+    /// Keeps the open unit in step with the log's.
+    fn follow(&mut self, placed: &Placed) {
+        if placed.closed.is_some() {
+            self.journal.closed.extend(self.journal.open.take());
+        }
+        if !placed.opened {
+            return;
+        }
+        let unit = placed.unit;
+        let start = self.journal.log.unit_extent(unit).expect("the unit was just opened").start;
+        let mut meta = Box::new([0; BLOCK_SIZE]);
+        let used = MetaBuilder::new(&mut meta, unit.seq(), start).used();
+        self.journal.open = Some(UnitIo {
+            unit,
+            meta,
+            used,
+            pages: Vec::new(),
+            refs: Vec::new(),
+            rows: Vec::new(),
+            disk: Vec::new(),
+            ok: true,
+        });
+    }
+
+    /// Puts data of a row into the open unit.
+    fn enter(&mut self, i: usize, row: u32, slots: &[usize]) {
+        let dev = DevSector::new(self.stripe_sector(i).get() + u64::from(row) * 8);
+        let open = self.journal.open.as_mut().expect("a unit is open");
+        for slot in slots {
+            let page = self.stripes[i].pages[*slot][row as usize];
+            let block = block_of(&page);
+            let sum = crc32c(SEED, &block[..]);
+            let location = self.geo.unmap(dev, Slot::new(*slot as u16));
+            let mut meta = MetaBuilder::resume(&mut open.meta, open.used);
+            meta.data(location.expect("a data strip"), sum).expect("the log reserved room");
+            open.used = meta.used();
+            open.pages.push(block);
+            open.refs.push((i, *slot, row, page));
+        }
+    }
+
+    /// Puts the parity of a row into the open unit.
+    fn enter_parity(&mut self, i: usize, row: u32, slots: &[usize]) {
+        let dev = DevSector::new(self.stripe_sector(i).get() + u64::from(row) * 8);
+        let s = &self.stripes[i];
+        let order: Vec<usize> = [Some(s.st.p()), s.st.q()].into_iter().flatten().collect();
+        judge!(
+            self,
+            order.len() == slots.len(),
+            "a row without all its parity for the journal",
+            "stripe {i} row {row}: {slots:?}"
+        );
+        let open = self.journal.open.as_mut().expect("a unit is open");
+        let mut sums = Vec::new();
+        for slot in order {
+            let page = self.stripes[i].pages[slot][row as usize];
+            let block = block_of(&page);
+            sums.push(crc32c(SEED, &block[..]));
+            open.pages.push(block);
+            open.refs.push((i, slot, row, page));
+        }
+        let mut meta = MetaBuilder::resume(&mut open.meta, open.used);
+        meta.parity(dev, sums[0], sums.get(1).copied()).expect("the log reserved room");
+        open.used = meta.used();
+    }
+
+    fn note_row(&mut self, i: usize, row: u32) {
+        let open = self.journal.open.as_mut().expect("a unit is open");
+        let bit = RowMask::single(row);
+        match open.rows.last_mut() {
+            Some((last, mask)) if *last == i => mask.insert(bit),
+            _ => open.rows.push((i, bit)),
+        }
+    }
+
+    /// Closes the open unit, to be written.
+    pub(crate) fn commit(&mut self) {
+        if self.journal.log.close_open().is_some() {
+            self.journal.closed.extend(self.journal.open.take());
+        }
+    }
+
+    /// Writes a closed unit: one write, or two where the ring wraps.
+    pub(crate) fn submit_unit(&mut self, k: usize) {
+        let mut io = self.journal.closed.swap_remove(k);
+        MetaBuilder::resume(&mut io.meta, io.used).finish(SEED, crc32c);
+        self.journal.rows.insert(io.unit.seq(), std::mem::take(&mut io.rows));
+        if self.journal_faulty {
+            return self.unit_written(io.unit, false);
+        }
+        let extent = self.journal.log.unit_extent(io.unit).expect("the unit is in flight");
+        let pieces = self.ring.extents(extent.start, u64::from(extent.blocks));
+        let mut blocks = vec![Rc::new(*io.meta)];
+        blocks.extend(io.pages.iter().cloned());
+        judge!(
+            self,
+            blocks.len() == extent.blocks as usize,
+            "a unit is not as long as the log thinks",
+            "{extent:?}"
+        );
+        let seq = io.unit.seq();
+        tell!(self, "unit {seq} is written to block {} and {} more", extent.start, extent.blocks - 1);
+        for (start, n) in [Some(pieces.first), pieces.second].into_iter().flatten() {
+            let rest = blocks.split_off(n as usize);
+            let id = self.hw.journal.submit(start.get() as usize, blocks, false);
+            io.disk.push(id);
+            blocks = rest;
+        }
+        self.stats.units += 1;
+        self.stats.wraps += u64::from(pieces.second.is_some());
+        self.journal.writing.push(io);
+    }
+
+    /// One of a unit's writes ends.
+    pub(crate) fn unit_io_done(&mut self, k: usize) {
+        let which = self.tape.pick(self.journal.writing[k].disk.len());
+        let fails = self.journal_goes_wrong();
+        let io = &mut self.journal.writing[k];
+        let id = io.disk.swap_remove(which);
+        if fails {
+            io.ok = false;
+            self.hw.journal.fail(id, &mut self.tape);
+        } else {
+            self.hw.journal.complete(id);
+        }
+        if self.journal.writing[k].disk.is_empty() {
+            let io = self.journal.writing.swap_remove(k);
+            for (i, slot, row, page) in &io.refs {
+                judge!(
+                    self,
+                    self.stripes[*i].pages[*slot][*row as usize] == *page,
+                    "a page changed on its way to the journal",
+                    "stripe {i} member {slot} row {row}"
+                );
+            }
+            self.unit_written(io.unit, io.ok);
+        }
+    }
+
+    /// Whether the I/O of the journal that ends now fails, by decision or because the device did.
+    fn journal_goes_wrong(&mut self) -> bool {
+        if self.journal_faulty {
+            return self.tape.chance(50);
+        }
+        if self.quiet || !self.tape.rare(self.c.journal_fail) {
+            return false;
+        }
+        tell!(self, "the journal device fails");
+        self.stats.journal_failures += 1;
+        self.journal_faulty = true;
+        true
+    }
+
+    fn unit_written(&mut self, unit: UnitRef, ok: bool) {
+        tell!(self, "unit {}: write {}", unit.seq(), if ok { "done" } else { "FAILED" });
+        let noted = self.journal.log.written(unit, ok);
+        judge!(self, noted.is_ok(), "the log refuses the end of a write", "{noted:?}");
+        self.flush_journal();
+        self.journal.pop_due = true;
+    }
+
+    /// Starts flushes of the journal if rows wait for one.
+    fn flush_journal(&mut self) {
+        while let Some(ticket) = self.journal.log.next_flush(FlushFor::Rows) {
+            if self.journal_faulty {
+                self.journal.log.flushed(ticket, false);
+            } else if self.bug == Some(Bug::DroppedFlush) {
+                tell!(self, "BUG: a flush of the journal is left out");
+                self.journal.log.flushed(ticket, true);
+            } else {
+                tell!(self, "a flush of the journal begins");
+                let stamp = self.hw.journal.flush_begin();
+                self.journal.flushes.push((ticket, stamp));
+            }
+        }
+    }
+
+    pub(crate) fn flush_done(&mut self, k: usize) {
+        let fails = self.journal_goes_wrong();
+        let (ticket, stamp) = self.journal.flushes.swap_remove(k);
+        if !fails {
+            self.hw.journal.flush_end(stamp);
+        }
+        tell!(self, "a flush of the journal {}", if fails { "FAILED" } else { "is done" });
+        self.journal.log.flushed(ticket, !fails);
+        self.flush_journal();
+        self.journal.pop_due = true;
+    }
+
+    /// Takes the units whose fate is known from the log.
+    pub(crate) fn pop(&mut self) {
+        self.journal.pop_due = false;
+        while let Some((unit, outcome)) = self.journal.log.next_stable() {
+            tell!(self, "unit {} is {outcome:?}", unit.seq());
+            let rows = self.journal.rows.remove(&unit.seq()).unwrap_or_default();
+            self.journal.known.push((unit.seq(), rows, outcome == Outcome::Stable));
+        }
+    }
+
+    /// Passes the rows of such a unit on to their stripes.
+    pub(crate) fn deliver(&mut self, k: usize) {
+        let (seq, rows, ok) = self.journal.known.swap_remove(k);
+        for (i, rows) in rows {
+            let how = if ok { "stable" } else { "lost" };
+            tell!(self, "stripe {i} rows {} of unit {seq} are {how} in the journal", rows_of(rows));
+            self.event(i, Event::JournalDone { rows, ok });
+        }
+    }
+
+    /// A row is on the members.
+    pub(crate) fn row_done(&mut self, unit: UnitRef) {
+        let noted = self.journal.log.row_done(unit, 1);
+        judge!(self, noted.is_ok(), "the log refuses the end of a row", "unit {}: {noted:?}", unit.seq());
+        self.journal.room = true;
+    }
+}

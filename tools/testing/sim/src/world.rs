@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The world of a run: devices, memory, users, md and the shell's state.
+
+use crate::hardware::Hardware;
+use crate::model::Model;
+use crate::raid::geometry::Geometry;
+use crate::raid::mask::RowMask;
+use crate::raid::stripe::{Access, Policy};
+use crate::raid::units::DevSector;
+use crate::reclaim::Reclaim;
+use crate::setup::{Bug, Setup};
+use crate::story::{tell, Fault, Story};
+use crate::stripe::{Part, Stripe};
+use crate::tape::Tape;
+use crate::units::Journal;
+use crate::journal::ring::Ring;
+
+/// What was done, in numbers.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Stats {
+    /// Steps of any kind, those of recovery not counted.
+    pub events: u64,
+    /// Power cuts tried, those during recovery included.
+    pub crashes: u64,
+    /// Those during recovery.
+    pub recovery_cuts: u64,
+    /// Recoveries with a member missing.
+    pub degraded_recoveries: u64,
+    /// Rows replayed.
+    pub replayed: u64,
+    /// Scans that ended at a torn unit.
+    pub torn: u64,
+    /// Requests.
+    pub writes: u64,
+    /// Requests.
+    pub reads: u64,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Units written.
+    pub units: u64,
+    /// Units that wrapped around the ring.
+    pub wraps: u64,
+    /// Rows that found no room in the journal.
+    pub starved: u64,
+    /// Times the tail moved.
+    pub reclaims: u64,
+    /// Members that failed.
+    pub failures: u64,
+    /// Members rebuilt.
+    pub rebuilds: u64,
+    /// Rows checked.
+    pub checks: u64,
+    /// Runs in which the journal failed.
+    pub journal_failures: u64,
+}
+
+impl Stats {
+    /// All numbers, with their names.
+    pub fn list(&self) -> [(&'static str, u64); 17] {
+        [
+            ("events", self.events),
+            ("crashes", self.crashes),
+            ("recovery_cuts", self.recovery_cuts),
+            ("degraded_recoveries", self.degraded_recoveries),
+            ("replayed", self.replayed),
+            ("torn", self.torn),
+            ("writes", self.writes),
+            ("reads", self.reads),
+            ("errors", self.errors),
+            ("units", self.units),
+            ("wraps", self.wraps),
+            ("starved", self.starved),
+            ("reclaims", self.reclaims),
+            ("failures", self.failures),
+            ("rebuilds", self.rebuilds),
+            ("checks", self.checks),
+            ("journal_failures", self.journal_failures),
+        ]
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, o: &Self) {
+        self.events += o.events;
+        self.crashes += o.crashes;
+        self.recovery_cuts += o.recovery_cuts;
+        self.degraded_recoveries += o.degraded_recoveries;
+        self.replayed += o.replayed;
+        self.torn += o.torn;
+        self.writes += o.writes;
+        self.reads += o.reads;
+        self.errors += o.errors;
+        self.units += o.units;
+        self.wraps += o.wraps;
+        self.starved += o.starved;
+        self.reclaims += o.reclaims;
+        self.failures += o.failures;
+        self.rebuilds += o.rebuilds;
+        self.checks += o.checks;
+        self.journal_failures += o.journal_failures;
+    }
+}
+
+/// A member's read or write on its way.
+pub(crate) struct Io {
+    pub(crate) stripe: usize,
+    pub(crate) slot: usize,
+    pub(crate) rows: RowMask,
+    /// The disk's name for a write.
+    pub(crate) write: Option<u64>,
+    /// What is written.
+    pub(crate) pages: Vec<crate::block::Page>,
+}
+
+/// A read that does not go through the cache.
+pub(crate) struct Direct {
+    pub(crate) stripe: usize,
+    pub(crate) part: Part,
+}
+
+/// A check, repair or rebuild, as md drives it.
+pub(crate) struct Sync {
+    pub(crate) rebuild: bool,
+    pub(crate) repair: bool,
+    /// The next stripe to be asked for, and the first after the last.
+    pub(crate) next: usize,
+    pub(crate) end: usize,
+    /// Rows asked for and not done.
+    pub(crate) out: Vec<RowMask>,
+    pub(crate) failed: bool,
+}
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) c: Setup,
+    pub(crate) bug: Option<Bug>,
+    pub(crate) geo: Geometry,
+    pub(crate) ring: Ring,
+    pub(crate) tape: Tape,
+    pub(crate) story: Story,
+    pub(crate) stats: Stats,
+    pub(crate) fault: Option<Fault>,
+    /// The time: steps.
+    pub(crate) now: u64,
+    pub(crate) model: Model,
+    pub(crate) hw: Hardware,
+    // What md knows in memory.
+    pub(crate) faulty: Vec<bool>,
+    pub(crate) in_sync: Vec<bool>,
+    pub(crate) journal_faulty: bool,
+    /// The tail that the next superblock gets.
+    pub(crate) tail: u64,
+    pub(crate) sync: Option<Sync>,
+    // The shell.
+    pub(crate) stripes: Vec<Stripe>,
+    pub(crate) ios: Vec<Io>,
+    pub(crate) directs: Vec<Direct>,
+    pub(crate) journal: Journal,
+    pub(crate) reclaim: Reclaim,
+    /// A read has failed, so that two failures may meet.
+    pub(crate) read_failed: bool,
+    /// The run is over before its time.
+    pub(crate) over: bool,
+    /// Nothing more goes wrong, so that what was begun can end.
+    pub(crate) quiet: bool,
+}
+
+impl World {
+    pub(crate) fn new(mut tape: Tape, bug: Option<Bug>, story: bool) -> Self {
+        let c = Setup::of(&mut tape);
+        let geo = Geometry::new(c.level, c.layout, c.disks, c.rows * 8).expect("a valid array");
+        let ring = Ring::new(c.blocks).expect("a valid ring");
+        let dev_sectors = c.stripes as u64 * u64::from(c.rows) * 8;
+        let model = Model::new(geo.array_sectors(dev_sectors));
+        let hw = Hardware::new(&c, geo, &model);
+        let members = c.disks as usize;
+        let tail = crate::journal::unit::Position {
+            block: crate::journal::format::JournalBlock::new(c.tail),
+            seq: 1,
+        };
+        let head = crate::journal::unit::Position {
+            block: ring.add(tail.block, 1),
+            seq: 2,
+        };
+        let mut world = Self {
+            journal: Journal::new(&c, ring, tail, head),
+            tail: c.tail,
+            c,
+            bug,
+            geo,
+            ring,
+            tape,
+            story: Story {
+                on: story,
+                ..Story::default()
+            },
+            stats: Stats::default(),
+            fault: None,
+            now: 1,
+            model,
+            hw,
+            faulty: vec![false; members],
+            in_sync: vec![true; members],
+            journal_faulty: false,
+            sync: None,
+            stripes: Vec::new(),
+            ios: Vec::new(),
+            directs: Vec::new(),
+            reclaim: Reclaim::Idle,
+            read_failed: false,
+            over: false,
+            quiet: false,
+        };
+        tell!(world, "{:?}", world.c);
+        world.stripes = (0..world.c.stripes).map(|i| world.new_stripe(i)).collect();
+        world
+    }
+
+    /// First member sector of a stripe.
+    pub(crate) fn stripe_sector(&self, i: usize) -> DevSector {
+        DevSector::new(i as u64 * u64::from(self.geo.strip_sectors()))
+    }
+
+    /// A member's page that holds a row of a stripe.
+    pub(crate) fn row_at(&self, stripe: usize, row: u32) -> usize {
+        stripe * self.c.rows as usize + row as usize
+    }
+
+    pub(crate) fn dev_sectors(&self) -> u64 {
+        self.c.stripes as u64 * u64::from(self.c.rows) * 8
+    }
+
+    pub(crate) fn new_stripe(&mut self, i: usize) -> Stripe {
+        let place = self.geo.placement(self.stripe_sector(i));
+        let garbage = self.model.garbage();
+        let q = place.q.map(|q| q.index());
+        Stripe::new(self.c.rows, self.faulty.len(), place.p.index(), q, garbage)
+    }
+
+    pub(crate) fn parity(&self) -> usize {
+        self.geo.parity_disks() as usize
+    }
+
+    /// Members that are there and have all data.
+    pub(crate) fn good(&self) -> Vec<bool> {
+        let both = self.in_sync.iter().zip(&self.faulty);
+        both.map(|(sync, faulty)| *sync && !faulty).collect()
+    }
+
+    pub(crate) fn degraded(&self) -> usize {
+        self.good().iter().filter(|g| !**g).count()
+    }
+
+    pub(crate) fn access(&self, slot: usize) -> Access {
+        match (self.faulty[slot], self.in_sync[slot]) {
+            (true, _) => Access::Missing,
+            (false, true) => Access::Full,
+            (false, false) => Access::WriteOnly,
+        }
+    }
+
+    /// Whether a failure is not in the superblock yet.
+    pub(crate) fn is_blocked(&self) -> bool {
+        let sb = &self.hw.sb;
+        let member = self.faulty.iter().zip(&sb.in_sync).any(|(f, s)| *f && *s);
+        member || (self.journal_faulty && sb.journal)
+    }
+
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            journal: !self.journal_faulty,
+            blocked: self.is_blocked() && self.bug != Some(Bug::NeverBlocked),
+            refuse_writes: self.journal_faulty,
+            may_fix: !self.journal_faulty,
+            rmw: true,
+            hold: false,
+            repair: self.sync.as_ref().is_none_or(|s| s.repair),
+        }
+    }
+
+    pub(crate) fn refresh(&mut self, i: usize) {
+        for slot in 0..self.faulty.len() {
+            self.stripes[i].strips[slot].access = self.access(slot);
+        }
+    }
+}
