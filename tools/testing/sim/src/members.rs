@@ -106,16 +106,33 @@ impl World {
             self.fail_member(io.slot);
         } else {
             self.hw.members[io.slot].complete(id);
+            self.stripes[io.stripe].unreadable[io.slot].remove(io.rows);
         }
         !fails
+    }
+
+    /// Whether the rows can be had without this member.
+    fn may_not_read(&self, io: &Io) -> bool {
+        self.may_fail() && io.rows.iter().all(|row| self.lost(io.stripe, row) < self.parity())
+    }
+
+    /// Members that cannot give the row now.
+    fn lost(&self, i: usize, row: u32) -> usize {
+        let lost = |slot: &usize| {
+            self.access(*slot) != Access::Full || self.stripes[i].unreadable[*slot].has(row)
+        };
+        (0..self.faulty.len()).filter(lost).count()
     }
 
     fn read_done(&mut self, io: &Io) -> bool {
         if self.faulty[io.slot] {
             return false;
         }
-        if self.may_fail() && self.tape.rare(self.c.read_error) {
-            self.read_failed = true;
+        if self.may_not_read(io) && self.tape.rare(self.c.read_error) {
+            if io.rows.count() == 1 {
+                // After a longer read each row is tried alone.
+                self.stripes[io.stripe].unreadable[io.slot].insert(io.rows);
+            }
             return false;
         }
         for row in io.rows.iter() {
@@ -134,6 +151,11 @@ impl World {
         self.stats.failures += 1;
         self.faulty[slot] = true;
         self.in_sync[slot] = false;
+        for i in 0..self.stripes.len() {
+            let rows = (0..self.c.rows).filter(|row| self.lost(i, *row) > self.parity());
+            let rows = rows.fold(RowMask::EMPTY, |all, row| all | RowMask::single(row));
+            self.stripes[i].excused.insert(rows);
+        }
         if let Some(sync) = &mut self.sync {
             // Interrupted: nothing more is asked for.
             sync.failed = true;
@@ -205,7 +227,7 @@ impl World {
         if both.is_empty() {
             return;
         }
-        let excused = self.read_failed || self.journal_faulty;
+        let excused = self.stripes[i].excused.any() || self.journal_faulty;
         let Some(sync) = &mut self.sync else {
             judge!(self, false, "a sync ended that nobody waited for", "stripe {i}");
             return;

@@ -377,7 +377,6 @@ impl World {
         self.directs.clear();
         self.journal = Journal::new(&self.c, self.ring, r.up.tail, r.up.head);
         self.reclaim = Reclaim::Idle;
-        self.read_failed = false;
         for i in 0..self.stripes.len() {
             self.stripes[i] = self.new_stripe(i);
         }

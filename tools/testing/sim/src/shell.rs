@@ -67,6 +67,7 @@ impl World {
         }
         s.active = false;
         s.parked = false;
+        s.excused = RowMask::EMPTY;
         judge!(
             self,
             self.ios.iter().all(|io| io.stripe != i),
@@ -180,7 +181,7 @@ impl World {
 
     /// Requests fail only for a reason.
     fn judge_failures(&mut self, i: usize, acts: &Actions, carry: &Carry) {
-        let met = self.read_failed && self.degraded() > 0;
+        let met = self.stripes[i].excused;
         judge!(
             self,
             acts.fail_write.is_empty() || self.journal_faulty,
@@ -190,14 +191,14 @@ impl World {
         );
         judge!(
             self,
-            acts.fail_waiting.is_empty() || self.journal_faulty || met,
+            acts.fail_waiting.minus(met).is_empty() || self.journal_faulty,
             "a write failed for no reason",
             "stripe {i}, rows {}",
             rows_of(acts.fail_waiting)
         );
         judge!(
             self,
-            met || carry.tasks.iter().all(|t| t.acts.fail_read.is_empty()),
+            carry.tasks.iter().all(|t| t.acts.fail_read.minus(met).is_empty()),
             "a read failed for no reason",
             "stripe {i}"
         );

@@ -114,6 +114,10 @@ pub(crate) struct Stripe {
     pub(crate) journal_wait: RowMask,
     pub(crate) retry_journal: bool,
     pub(crate) carry: Option<Carry>,
+    /// Rows that members could not read, by slot, until they are written.
+    pub(crate) unreadable: Vec<RowMask>,
+    /// Rows of which more was lost at a time than parity makes up for.
+    pub(crate) excused: RowMask,
 }
 
 impl Stripe {
@@ -135,6 +139,8 @@ impl Stripe {
             journal_wait: RowMask::EMPTY,
             retry_journal: false,
             carry: None,
+            unreadable: vec![RowMask::EMPTY; members],
+            excused: RowMask::EMPTY,
         }
     }
 

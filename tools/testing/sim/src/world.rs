@@ -157,8 +157,6 @@ pub(crate) struct World {
     pub(crate) directs: Vec<Direct>,
     pub(crate) journal: Journal,
     pub(crate) reclaim: Reclaim,
-    /// A read has failed, so that two failures may meet.
-    pub(crate) read_failed: bool,
     /// The run is over before its time.
     pub(crate) over: bool,
     /// Nothing more goes wrong, so that what was begun can end.
@@ -207,7 +205,6 @@ impl World {
             ios: Vec::new(),
             directs: Vec::new(),
             reclaim: Reclaim::Idle,
-            read_failed: false,
             over: false,
             quiet: false,
         };
