@@ -78,11 +78,19 @@ impl Hardware {
     /// The power is cut.
     pub(crate) fn power_cut(&mut self, tape: &mut Tape, story: &mut Story) {
         if let Some(new) = self.sb_writing.take() {
-            if tape.chance(50) {
-                story.tell(|| format!("  the superblock on its way is there: {new:?}"));
-                self.sb = new;
-            } else {
-                story.tell(|| "  the superblock on its way is lost".to_owned());
+            match tape.below(4) {
+                0 | 1 => story.tell(|| "  the superblock on its way is lost".to_owned()),
+                2 => {
+                    story.tell(|| format!("  the superblock on its way is there: {new:?}"));
+                    self.sb = new;
+                }
+                _ => {
+                    // The tail is in the journal device's own superblock. If that is the newest it
+                    // is believed about the members too, but not the other way round.
+                    story.tell(|| format!("  but for the tail the superblock on its way is there: {new:?}"));
+                    let tail = self.sb.tail;
+                    self.sb = Superblock { tail, ..new };
+                }
             }
         }
         let what = self.journal.power_cut(tape);

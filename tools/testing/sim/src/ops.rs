@@ -5,13 +5,13 @@
 use crate::block::Page;
 use crate::gf::{p_of, q_of, q_part, xor, Row};
 use crate::raid::mask::RowMask;
-use crate::story::judge;
+use crate::story::{judge, tell};
 use crate::stripe::{Carry, Stripe, Task};
 use crate::world::World;
 
 impl World {
-    /// Runs all ops; returns the rows that failed a check.
-    pub(crate) fn run_ops(&mut self, i: usize, carry: &Carry) -> RowMask {
+    /// Runs all ops; returns the rows that failed a check, and those whose ops could not be done.
+    pub(crate) fn run_ops(&mut self, i: usize, carry: &Carry) -> (RowMask, RowMask) {
         let acts = &carry.acts;
         let s = &mut self.stripes[i];
         let mut computed = true;
@@ -38,7 +38,29 @@ impl World {
         }
         self.stats.checks += u64::from(acts.check.count());
         judge!(self, computed, "what is lost cannot be computed", "stripe {i}");
-        bad
+        (bad, self.fail_ops(i, carry))
+    }
+
+    /// Now and then memory is short: the ops of a row are not done, and leave garbage behind.
+    fn fail_ops(&mut self, i: usize, carry: &Carry) -> RowMask {
+        let acts = &carry.acts;
+        let all = acts.compute | acts.rmw | acts.rcw | acts.check | acts.parity;
+        let mut failed = RowMask::EMPTY;
+        for row in all.iter() {
+            if self.quiet || !self.tape.rare(self.c.op_fail) {
+                continue;
+            }
+            tell!(self, "stripe {i} row {row}: the op cannot be done");
+            failed.insert(RowMask::single(row));
+            let garbage = self.model.garbage();
+            for (slot, task) in carry.tasks.iter().enumerate() {
+                if task.result.has(row) || task.acts.drain.has(row) {
+                    self.stripes[i].pages[slot][row as usize] = [garbage; 8];
+                }
+            }
+        }
+        self.stripes[i].excused.insert(failed);
+        failed
     }
 }
 

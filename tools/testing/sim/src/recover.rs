@@ -68,7 +68,9 @@ impl Source for Device<'_> {
 struct Replay<'a> {
     journal: &'a crate::disk::Disk<crate::block::Block>,
     members: &'a mut [crate::disk::Disk<crate::block::Page>],
-    here: &'a [bool],
+    here: Vec<bool>,
+    /// The next so many writes are good, then one fails.
+    fails: Option<u32>,
     power: &'a Power,
     story: &'a mut Story,
     bad_page: bool,
@@ -97,6 +99,15 @@ impl Sink for Replay<'_> {
             let id = member.submit(at, vec![page], false);
             self.power.on()?;
             member.complete(id);
+            self.fails = match self.fails {
+                Some(0) => {
+                    // It said that it failed, whatever is there; md takes the member out.
+                    self.story.tell(|| format!("    member {} fails", entry.slot));
+                    self.here[entry.slot.index()] = false;
+                    None
+                }
+                fails => fails.map(|n| n - 1),
+            };
         }
         Ok(())
     }
@@ -134,7 +145,9 @@ impl Pending for Table {
 pub(crate) struct Assembly<'a> {
     pub(crate) hw: &'a mut Hardware,
     /// Members that are there and belong to the array.
-    pub(crate) here: &'a [bool],
+    pub(crate) here: Vec<bool>,
+    /// After so many writes of recovered rows one fails.
+    pub(crate) fails: Option<u32>,
     pub(crate) ring: Ring,
     pub(crate) dev_sectors: u64,
     pub(crate) bug: Option<Bug>,
@@ -168,7 +181,7 @@ impl Assembly<'_> {
         self.hw.journal.complete(id);
         let mut sb = self.hw.sb.clone();
         sb.tail = tail.block.get();
-        sb.in_sync.copy_from_slice(self.here);
+        sb.in_sync.copy_from_slice(&self.here);
         self.hw.sb_writing = Some(sb.clone());
         power.on().map_err(|()| Down::Cut)?;
         self.hw.sb_writing = None;
@@ -204,7 +217,8 @@ impl Assembly<'_> {
         let mut sink = Replay {
             journal: &self.hw.journal,
             members: &mut self.hw.members,
-            here: self.here,
+            here: self.here.clone(),
+            fails: self.fails,
             power,
             story,
             bad_page: false,
@@ -217,7 +231,10 @@ impl Assembly<'_> {
         let mut device = Device(&self.hw.journal);
         let done = scan(&log, &mut device, &mut sink, &mut Table::default(), scratch, crc32c);
         match done {
-            Ok(report) => Ok(report),
+            Ok(report) => {
+                self.here = sink.here;
+                Ok(report)
+            }
             Err(_) if sink.bad_page => wrong("a page that is no page was replayed", String::new()),
             Err(ScanError::Sink { .. }) => Err(Down::Cut),
             Err(e) => wrong("the scan failed", format!("{e:?}")),
@@ -240,6 +257,8 @@ pub(crate) struct Troubles {
     pub(crate) missing: u32,
     /// Percent.
     pub(crate) cut: u32,
+    /// Of 1000.
+    pub(crate) fail: u32,
 }
 
 /// Assembles until the power stays on.
@@ -259,15 +278,21 @@ pub(crate) fn recover(
             story.tell(|| format!("  member {slot} is missing when the array is assembled"));
         }
         let power = (cuts < 4 && tape.chance(troubles.cut)).then(|| tape.below(40));
+        let spare = here.iter().filter(|h| !**h).count() < troubles.parity;
+        let fails = (spare && tape.rare(troubles.fail)).then(|| tape.below(20));
         let mut assembly = Assembly {
             hw: &mut *hw,
-            here: &here,
+            here,
+            fails,
             ring,
             dev_sectors,
             bug,
         };
         match assembly.run(power, story) {
-            Ok(up) => return Ok(Recovered { up, here, cuts }),
+            Ok(up) => {
+                let here = assembly.here;
+                return Ok(Recovered { up, here, cuts });
+            }
             Err(Down::Wrong(fault)) => return Err(fault),
             Err(Down::Cut) => {
                 cuts += 1;

@@ -328,6 +328,7 @@ impl World {
                 parity: self.parity(),
                 missing: self.c.missing,
                 cut: if self.tape.chance(25) { 50 } else { 0 },
+                fail: self.c.fail * 3,
             };
             let array = (self.ring, self.dev_sectors(), self.bug);
             let up = recover(&mut hw, array, &troubles, &mut self.tape, &mut self.story);

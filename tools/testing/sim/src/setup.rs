@@ -23,12 +23,10 @@ pub enum Bug {
     NoRecoveryFlush,
     /// Recovery's empty unit may still be in the journal's cache when the tail moves there.
     PlainEmpty,
-    /// Writes end although a member's failure is not recorded yet.
-    NeverBlocked,
 }
 
 /// All of them, with the names that they have on the command line.
-const BUGS: [(&str, Bug); 8] = [
+const BUGS: [(&str, Bug); 7] = [
     ("dropped-flush", Bug::DroppedFlush),
     ("early-tail", Bug::EarlyTail),
     ("split-row", Bug::SplitRow),
@@ -36,7 +34,6 @@ const BUGS: [(&str, Bug); 8] = [
     ("late-discard", Bug::LateDiscard),
     ("no-recovery-flush", Bug::NoRecoveryFlush),
     ("plain-empty", Bug::PlainEmpty),
-    ("never-blocked", Bug::NeverBlocked),
 ];
 
 impl Bug {
@@ -86,6 +83,8 @@ pub(crate) struct Setup {
     pub(crate) read_error: u32,
     /// Of 1000 writes or flushes of the journal, so many fail.
     pub(crate) journal_fail: u32,
+    /// Of 1000 ops on a row in memory, so many fail.
+    pub(crate) op_fail: u32,
     /// Percent of crashes in which one more member is missing afterwards.
     pub(crate) missing: u32,
     /// Partial writes are held back.
@@ -139,7 +138,8 @@ impl Setup {
             depth: 1 + tape.pick(8),
             fail: some(tape, 50, 20),
             read_error: some(tape, 30, 30),
-            journal_fail: some(tape, 10, 5),
+            journal_fail: some(tape, 15, 10),
+            op_fail: some(tape, 15, 10),
             missing: some(tape, 50, 40),
             hold: tape.chance(30),
             sync: tape.chance(40),

@@ -46,6 +46,7 @@ impl World {
             phase: Phase::Ends,
             append: s.acts.journal,
             bad: RowMask::EMPTY,
+            failed: RowMask::EMPTY,
         };
         clear(&mut s.strips, &mut s.acts);
         tell!(self, "stripe {i}: {}", story_of(&carry.acts, &carry.tasks));
@@ -109,13 +110,13 @@ impl World {
                 }
                 Phase::Ops => {
                     if acts.has_ops() {
-                        carry.bad = self.run_ops(i, &carry);
+                        (carry.bad, carry.failed) = self.run_ops(i, &carry);
                     }
                     acts.has_ops()
                 }
                 Phase::OpsDone => {
                     if acts.has_ops() {
-                        let (bad, failed) = (carry.bad, RowMask::EMPTY);
+                        let (bad, failed) = (carry.bad, carry.failed);
                         self.event(i, Event::OpsDone { bad, failed });
                     }
                     acts.has_ops()
@@ -184,7 +185,7 @@ impl World {
         let met = self.stripes[i].excused;
         judge!(
             self,
-            acts.fail_write.is_empty() || self.journal_faulty,
+            acts.fail_write.minus(met).is_empty() || self.journal_faulty,
             "a write under way failed for no reason",
             "stripe {i}, rows {}",
             rows_of(acts.fail_write)

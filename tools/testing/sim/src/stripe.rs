@@ -93,6 +93,8 @@ pub(crate) struct Carry {
     pub(crate) append: RowMask,
     /// Rows that failed the check.
     pub(crate) bad: RowMask,
+    /// Rows whose ops could not be done.
+    pub(crate) failed: RowMask,
 }
 
 /// One stripe.

@@ -266,7 +266,7 @@ impl World {
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             journal: !self.journal_faulty,
-            blocked: self.is_blocked() && self.bug != Some(Bug::NeverBlocked),
+            blocked: self.is_blocked(),
             refuse_writes: self.journal_faulty,
             may_fix: !self.journal_faulty,
             rmw: true,
