@@ -6,7 +6,7 @@
 #   make um             for user-mode Linux of the same source
 #   make KDIR=<tree>    for any other prepared tree, with the tools there are
 #   make install        where modprobe finds it; INSTALL_MOD_PATH is honoured
-#   make test demo bench test-mdadm shell lab fmt clippy clean
+#   make test sim demo bench test-mdadm shell lab fmt clippy clean
 #
 # SERIES=7.3 and SUITE=<Debian suite> choose another of Debian's kernels.
 
@@ -26,7 +26,7 @@ ifdef SUITE
 export RAID5C_SUITE := $(SUITE)
 endif
 
-.PHONY: all um install test demo bench test-mdadm shell lab fmt clippy clean
+.PHONY: all um install test sim demo bench test-mdadm shell lab fmt clippy clean
 
 ifdef KDIR
 all:
@@ -68,6 +68,12 @@ shell:
 
 test:
 	tools/testing/run
+
+# Power cuts of the pure layers, for ten minutes; see Documentation/testing.rst.
+SIM_SECONDS ?= 600
+sim:
+	cd tools/testing/sim && \
+		cargo run --release --locked -- --seconds $(SIM_SECONDS) $(SIM_ARGS)
 
 demo:
 	tools/testing/demo

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The simulator finds what it should, and nothing else.
+
+use raid5c_sim::{campaign, run_seed, tell_seed, Bug, Plan, Stats};
+use std::time::Duration;
+
+/// Looks for a bug of the shell for a minute at most; returns the story of what was found.
+fn finds(name: &str) -> String {
+    let bug = Some(name.parse::<Bug>().unwrap());
+    let total = campaign(&Plan {
+        seed: 1,
+        time: Duration::from_secs(60),
+        runs: u64::MAX,
+        threads: 1,
+        bug,
+    });
+    let (seed, kind, text) = total.failed.expect("the bug was not found");
+    println!("{name}: seed {seed} after {} runs: {kind}: {text}", total.runs);
+    // The seed alone shows it again, and does not without the bug.
+    let again = run_seed(seed, bug).fault.expect("the seed does not fail again");
+    assert_eq!(again, (kind, text));
+    assert!(run_seed(seed, None).fault.is_none());
+    let told = tell_seed(seed, bug, Duration::from_secs(5));
+    assert_eq!(told.fault.map(|f| f.0), Some(again.0));
+    assert!(told.story.len() < 300, "{} lines are no short story", told.story.len());
+    told.story.join("\n")
+}
+
+#[test]
+fn a_dropped_flush_of_the_journal_is_found() {
+    let story = finds("dropped-flush");
+    assert!(story.contains("BUG: a flush of the journal is left out"));
+    assert!(story.contains("THE POWER IS CUT"));
+}
+
+#[test]
+fn a_tail_that_moves_early_is_found() {
+    let story = finds("early-tail");
+    assert!(story.contains("THE POWER IS CUT"));
+}
+
+#[test]
+fn a_row_in_two_units_is_found() {
+    let story = finds("split-row");
+    assert!(story.contains("rows without parity"));
+}
+
+#[test]
+fn blocks_that_are_used_again_too_early_are_found() {
+    finds("early-reuse");
+}
+
+#[test]
+fn blocks_that_are_discarded_too_late_are_found() {
+    finds("late-discard");
+}
+
+#[test]
+fn a_recovery_that_does_not_flush_is_found() {
+    finds("no-recovery-flush");
+    finds("plain-empty");
+}
+
+fn some_runs(threads: usize) -> (Stats, u64) {
+    let total = campaign(&Plan {
+        seed: 1_000_000,
+        time: Duration::from_secs(600),
+        runs: 1500,
+        threads,
+        bug: None,
+    });
+    assert!(total.failed.is_none(), "{:?}", total.failed);
+    (total.stats, total.runs)
+}
+
+/// No violation, and every kind of trouble was had.
+#[test]
+fn sound_code_passes_and_runs_get_somewhere() {
+    let (stats, runs) = some_runs(1);
+    assert_eq!(runs, 1500);
+    for (name, n) in stats.list() {
+        println!("{name:20} {n:12}");
+        assert!(n >= 20, "{name} is {n}");
+    }
+    // The same seeds, the same runs, however they are spread over threads.
+    let (again, _) = some_runs(2);
+    assert_eq!(stats.list(), again.list());
+}
+
+/// Seeds that showed a mistake once; what it was.
+#[test]
+fn seeds_that_found_something() {
+    let seeds: [u64; 1] = [
+        2, // A log that filled its ring was called corrupt.
+    ];
+    for seed in seeds {
+        let fault = run_seed(seed, None).fault;
+        assert!(fault.is_none(), "seed {seed}: {fault:?}");
+    }
+}
