@@ -128,13 +128,13 @@ impl Hardware {
     }
 
     /// Judges a row that nothing is done to: its parity, and every sector of its data, also those of
-    /// lost members. Gives each sector to `settle`.
+    /// lost members; `cut` after a power cut. Gives each sector to `settle`.
     pub(crate) fn judge_row(
         &self,
         row: usize,
         good: &[bool],
         model: &Model,
-        now: u64,
+        (now, cut): (u64, bool),
         mut settle: impl FnMut(u64, u64),
     ) -> Result<(), Fault> {
         let Some((data, right)) = self.data(row, good) else {
@@ -149,7 +149,7 @@ impl Hardware {
                 let Some(at) = self.geo.unmap(dev, Slot::new(slot as u16)) else {
                     continue;
                 };
-                model.explain(at.get(), *value, now).map_err(|why| Fault {
+                model.explain(at.get(), *value, now, cut).map_err(|why| Fault {
                     kind: "data is lost or wrong",
                     text: format!(
                         "{why}; member {slot}, row {row}{}",

@@ -20,6 +20,8 @@ struct Version {
     start: u64,
     end: u64,
     fate: Fate,
+    /// When it failed before any member saw it, if it did.
+    withdrawn: u64,
 }
 
 impl Version {
@@ -47,6 +49,7 @@ impl Model {
                 start: 0,
                 end: 0,
                 fate: Fate::Ok,
+                withdrawn: u64::MAX,
             }]
         };
         Self {
@@ -94,6 +97,7 @@ impl Model {
                 start: now,
                 end: u64::MAX,
                 fate: Fate::Pending,
+                withdrawn: u64::MAX,
             });
         }
         data
@@ -110,12 +114,28 @@ impl Model {
         }
     }
 
+    /// A write of a sector has failed before any member saw it: only a power cut may bring it back,
+    /// because it may be in the journal.
+    pub(crate) fn withdraw(&mut self, write: u32, sector: u64, now: u64) {
+        for v in &mut self.sectors[sector as usize] {
+            if v.write == write {
+                v.withdrawn = now;
+            }
+        }
+    }
+
     /// Whether the sector may show `value` to somebody who began to look at `time`; if not, why.
-    pub(crate) fn explain(&self, sector: u64, value: u64, time: u64) -> Result<(), String> {
+    pub(crate) fn explain(&self, sector: u64, value: u64, time: u64, cut: bool) -> Result<(), String> {
         let versions = &self.sectors[sector as usize];
         let Some(found) = versions.iter().find(|v| v.value == value) else {
             return Err(format!("sector {sector} of the array holds what nobody wrote, or what was long replaced"));
         };
+        if found.withdrawn < time && !cut {
+            return Err(format!(
+                "sector {sector} of the array holds write {}, which failed at step {} before a member saw it",
+                found.write, found.withdrawn
+            ));
+        }
         match versions.iter().find(|v| v.replaces(found, time)) {
             None => Ok(()),
             Some(new) => Err(format!(
@@ -136,6 +156,7 @@ impl Model {
             v.start = 0;
             v.end = 0;
             v.fate = Fate::Ok;
+            v.withdrawn = u64::MAX;
         }
     }
 }

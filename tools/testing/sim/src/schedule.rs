@@ -32,6 +32,7 @@ enum Step {
     Feed,
     Commit,
     Unhold(usize),
+    Spare,
     SyncNext,
     ReclaimStart,
     // The end of a run does none of the following.
@@ -43,7 +44,7 @@ enum Step {
     ReclaimAnyway,
     CloseStart,
     SyncStart,
-    Spare,
+    Suspend,
     FailMember,
     Evict,
 }
@@ -80,6 +81,7 @@ impl World {
             add(s.held, Step::Unhold(i), 2);
         }
         add(self.sync.as_ref().is_some_and(|s| s.next < s.end), Step::SyncNext, 3);
+        add(self.suspended && self.requests() == 0 && self.sync.is_none(), Step::Spare, 6);
         let idle = matches!(self.reclaim, Reclaim::Idle) && !self.journal_faulty && j.closing.is_none();
         add(idle && j.log.wants_reclaim(), Step::ReclaimStart, 3);
         if fresh {
@@ -87,10 +89,15 @@ impl World {
         }
     }
 
-    fn possible_fresh(&self, idle: bool, add: &mut impl FnMut(bool, Step, u32)) {
-        let closing = self.journal.closing.is_some();
+    /// Parts of requests that have not ended.
+    fn requests(&self) -> usize {
         let parts = self.stripes.iter().map(|s| s.parts.len() + s.incoming.len());
-        let room = parts.sum::<usize>() + self.directs.len() < self.c.depth;
+        parts.sum::<usize>() + self.directs.len()
+    }
+
+    fn possible_fresh(&self, idle: bool, add: &mut impl FnMut(bool, Step, u32)) {
+        let closing = self.journal.closing.is_some() || self.suspended;
+        let room = self.requests() < self.c.depth;
         add(room && !closing, Step::Write, 9);
         add(room && !closing, Step::Read, 3);
         add(room && !closing, Step::DirectStart, 2);
@@ -102,7 +109,7 @@ impl World {
         let rebuild = (0..self.faulty.len()).any(|s| self.access(s) == Access::WriteOnly);
         let sync = self.sync.is_none() && !self.journal_faulty && !closing;
         add(sync && (rebuild || self.c.sync), Step::SyncStart, if rebuild { 2 } else { 1 });
-        add(sync && self.degraded() > 0, Step::Spare, 1);
+        add(sync && self.degraded() > 0, Step::Suspend, 1);
         add(self.c.fail > 0 && self.may_fail(), Step::FailMember, 1);
         add(self.stripes.iter().any(|s| !s.active && s.carry.is_none()), Step::Evict, 1);
     }
@@ -176,6 +183,12 @@ impl World {
                 s.held = false;
                 s.again = true;
             }
+            Step::Spare => {
+                self.suspended = false;
+                if let Some(slot) = self.empty_role() {
+                    self.add_spare(slot);
+                }
+            }
             Step::SyncNext => self.sync_next(),
             Step::ReclaimStart | Step::ReclaimAnyway => self.reclaim_start(),
             other => self.fresh_step(other),
@@ -188,13 +201,12 @@ impl World {
             Step::Read => self.attach(false),
             Step::DirectStart => self.attach_direct(),
             Step::Peek => self.crash(false),
-            Step::Crash if self.tape.chance(10) => self.crash(true),
+            Step::Crash if self.tape.chance(40) => self.crash(true),
             Step::CloseStart if self.tape.chance(30) => self.close_start(),
-            Step::SyncStart if self.tape.chance(10) => self.sync_start(),
-            Step::Spare if self.tape.chance(10) => {
-                if let Some(slot) = self.empty_role() {
-                    self.add_spare(slot);
-                }
+            Step::SyncStart if self.tape.chance(20) => self.sync_start(),
+            Step::Suspend if self.tape.chance(30) && self.empty_role().is_some() => {
+                tell!(self, "requests are suspended, so that a spare can be taken in");
+                self.suspended = true;
             }
             Step::FailMember if self.tape.rare(20) => {
                 let slot = self.tape.pick(self.faulty.len());
@@ -353,7 +365,7 @@ impl World {
         self.stats.torn += u64::from(r.up.report.end_reason.kind() == EndKind::Torn);
         let mut found = Vec::new();
         for row in 0..self.c.stripes * self.c.rows as usize {
-            hw.judge_row(row, &r.here, &self.model, self.now, |at, value| {
+            hw.judge_row(row, &r.here, &self.model, (self.now, true), |at, value| {
                 if real {
                     found.push((at, value));
                 }
@@ -378,6 +390,7 @@ impl World {
         self.directs.clear();
         self.journal = Journal::new(&self.c, self.ring, r.up.tail, r.up.head);
         self.reclaim = Reclaim::Idle;
+        self.suspended = false;
         for i in 0..self.stripes.len() {
             self.stripes[i] = self.new_stripe(i);
         }

@@ -83,7 +83,7 @@ impl World {
         let good = self.good();
         for row in 0..self.c.rows {
             let at = self.row_at(i, row);
-            let judged = self.hw.judge_row(at, &good, &self.model, self.now, |_, _| {});
+            let judged = self.hw.judge_row(at, &good, &self.model, (self.now, false), |_, _| {});
             if let Err(fault) = judged {
                 self.fault.get_or_insert(fault);
             }
@@ -154,6 +154,11 @@ impl World {
         let s = &mut self.stripes[i];
         for part in &mut s.parts {
             if part.is_write() {
+                for row in (part.busy & acts.fail_write).iter() {
+                    for (n, _) in part.span(row) {
+                        self.model.withdraw(part.write, part.at + n as u64, self.now);
+                    }
+                }
                 part.failed |= (part.busy & acts.fail_write).any() || (part.todo & acts.fail_waiting).any();
                 part.busy.remove(acts.complete | acts.fail_write);
                 part.todo.remove(acts.fail_waiting);
@@ -230,7 +235,7 @@ impl World {
 
     fn judge_read(&mut self, part: &Part) {
         for (n, value) in part.data.iter().enumerate() {
-            if let Err(why) = self.model.explain(part.at + n as u64, *value, part.start) {
+            if let Err(why) = self.model.explain(part.at + n as u64, *value, part.start, false) {
                 judge!(self, false, "a read returned what it may not", "{why}");
             }
         }

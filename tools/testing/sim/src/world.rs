@@ -157,6 +157,8 @@ pub(crate) struct World {
     pub(crate) directs: Vec<Direct>,
     pub(crate) journal: Journal,
     pub(crate) reclaim: Reclaim,
+    /// New requests wait, because md wants to take a spare in.
+    pub(crate) suspended: bool,
     /// The run is over before its time.
     pub(crate) over: bool,
     /// Nothing more goes wrong, so that what was begun can end.
@@ -205,6 +207,7 @@ impl World {
             ios: Vec::new(),
             directs: Vec::new(),
             reclaim: Reclaim::Idle,
+            suspended: false,
             over: false,
             quiet: false,
         };
