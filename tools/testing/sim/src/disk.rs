@@ -174,7 +174,11 @@ impl<P: Sectors> Disk<P> {
             3 | 4 => Mood::Pages,
             _ => Mood::Sectors,
         };
-        let what = format!("{} cached pages, {} writes under way: {mood:?}", cached.len(), flying.len());
+        let what = format!(
+            "{} cached pages, {} writes under way: {mood:?}",
+            cached.len(),
+            flying.len()
+        );
         let mut rng = tape.fork();
         let mut mask = |cached: bool| match mood {
             Mood::Nothing => 0,

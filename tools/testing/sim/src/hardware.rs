@@ -2,7 +2,7 @@
 
 //! What survives a power cut, more or less: the disks and the superblock on them.
 
-use crate::block::{block_of, crc32c, page_of, Block, Page, SEED};
+use crate::block::{crc32c, Block, Page, SEED};
 use crate::disk::{Disk, Sectors};
 use crate::gf::{p_of, q_of, Row};
 use crate::journal::format::{JournalBlock, MetaBuilder, BLOCK_SIZE};
@@ -42,11 +42,11 @@ impl Hardware {
         let rows = c.stripes * c.rows as usize;
         let mut members: Vec<Vec<Page>> = vec![vec![[0; 8]; rows]; c.disks as usize];
         for row in 0..rows {
-            for slot in 0..members.len() {
-                for k in 0..8 {
+            for (slot, member) in members.iter_mut().enumerate() {
+                for (k, sector) in member[row].iter_mut().enumerate() {
                     let dev = DevSector::new((row * 8 + k) as u64);
                     if let Some(at) = geo.unmap(dev, Slot::new(slot as u16)) {
-                        members[slot][row][k] = model.first(at.get());
+                        *sector = model.first(at.get());
                     }
                 }
             }
@@ -65,7 +65,10 @@ impl Hardware {
         Self {
             geo,
             journal: Disk::new(journal, c.cache != crate::journal::log::JournalCache::None),
-            members: members.into_iter().map(|m| Disk::new(m, c.volatile)).collect(),
+            members: members
+                .into_iter()
+                .map(|m| Disk::new(m, c.volatile))
+                .collect(),
             sb: Superblock {
                 tail: c.tail,
                 in_sync: vec![true; c.disks as usize],
@@ -87,7 +90,9 @@ impl Hardware {
                 _ => {
                     // The tail is in the journal device's own superblock. If that is the newest it
                     // is believed about the members too, but not the other way round.
-                    story.tell(|| format!("  but for the tail the superblock on its way is there: {new:?}"));
+                    story.tell(|| {
+                        format!("  but for the tail the superblock on its way is there: {new:?}")
+                    });
                     let tail = self.sb.tail;
                     self.sb = Superblock { tail, ..new };
                 }
@@ -149,13 +154,19 @@ impl Hardware {
                 let Some(at) = self.geo.unmap(dev, Slot::new(slot as u16)) else {
                     continue;
                 };
-                model.explain(at.get(), *value, now, cut).map_err(|why| Fault {
-                    kind: "data is lost or wrong",
-                    text: format!(
-                        "{why}; member {slot}, row {row}{}",
-                        if good[slot] { "" } else { ", computed from the others" }
-                    ),
-                })?;
+                model
+                    .explain(at.get(), *value, now, cut)
+                    .map_err(|why| Fault {
+                        kind: "data is lost or wrong",
+                        text: format!(
+                            "{why}; member {slot}, row {row}{}",
+                            if good[slot] {
+                                ""
+                            } else {
+                                ", computed from the others"
+                            }
+                        ),
+                    })?;
                 settle(at.get(), *value);
             }
         }
@@ -174,9 +185,4 @@ pub(crate) fn empty_unit(seq: u64, at: u64) -> Block {
     let mut meta = [0; BLOCK_SIZE];
     MetaBuilder::new(&mut meta, seq, JournalBlock::new(at)).finish(SEED, crc32c);
     Rc::new(meta)
-}
-
-/// Checks that short pages and real blocks are the same thing.
-pub(crate) fn round_trip(page: &Page) -> bool {
-    page_of(&block_of(page)).as_ref() == Some(page)
 }

@@ -18,7 +18,10 @@ struct Args {
     story: bool,
 }
 
-fn number<T: std::str::FromStr>(args: &mut impl Iterator<Item = String>, name: &str) -> Result<T, String> {
+fn number<T: std::str::FromStr>(
+    args: &mut impl Iterator<Item = String>,
+    name: &str,
+) -> Result<T, String> {
     let text = args.next().ok_or_else(|| format!("{name} needs a value"))?;
     text.parse().map_err(|_| format!("{name} cannot be {text}"))
 }

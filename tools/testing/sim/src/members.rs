@@ -13,7 +13,11 @@ impl World {
     /// Issues the reads or the writes of all members.
     pub(crate) fn issue(&mut self, i: usize, carry: &Carry, write: bool) -> bool {
         for (slot, task) in carry.tasks.iter().enumerate() {
-            let rows = if write { task.acts.write } else { task.acts.read };
+            let rows = if write {
+                task.acts.write
+            } else {
+                task.acts.read
+            };
             for (start, n) in rows.runs() {
                 self.issue_run(i, slot, RowMask::range(start, n), write);
             }
@@ -92,7 +96,10 @@ impl World {
             rows_of(io.rows),
             if ok { "done" } else { "FAILED" }
         );
-        self.event(io.stripe, end_event(io.slot, io.rows, io.write.is_some(), ok));
+        self.event(
+            io.stripe,
+            end_event(io.slot, io.rows, io.write.is_some(), ok),
+        );
     }
 
     fn write_done(&mut self, io: &Io, id: u64) -> bool {
@@ -113,7 +120,11 @@ impl World {
 
     /// Whether the rows can be had without this member.
     fn may_not_read(&self, io: &Io) -> bool {
-        self.may_fail() && io.rows.iter().all(|row| self.lost(io.stripe, row) < self.parity())
+        self.may_fail()
+            && io
+                .rows
+                .iter()
+                .all(|row| self.lost(io.stripe, row) < self.parity())
     }
 
     /// Members that cannot give the row now.
@@ -137,7 +148,8 @@ impl World {
         }
         for row in io.rows.iter() {
             let at = self.row_at(io.stripe, row);
-            self.stripes[io.stripe].pages[io.slot][row as usize] = *self.hw.members[io.slot].read(at);
+            self.stripes[io.stripe].pages[io.slot][row as usize] =
+                *self.hw.members[io.slot].read(at);
         }
         true
     }
@@ -196,7 +208,11 @@ impl World {
         }
         let next = if rebuild { 0 } else { self.tape.pick(n) };
         let repair = rebuild || self.tape.chance(50);
-        tell!(self, "a {} begins", if rebuild { "rebuild" } else { "check" });
+        tell!(
+            self,
+            "a {} begins",
+            if rebuild { "rebuild" } else { "check" }
+        );
         self.sync = Some(Sync {
             rebuild,
             repair,
@@ -229,13 +245,23 @@ impl World {
         }
         let excused = self.stripes[i].excused.any() || self.journal_faulty;
         let Some(sync) = &mut self.sync else {
-            judge!(self, false, "a sync ended that nobody waited for", "stripe {i}");
+            judge!(
+                self,
+                false,
+                "a sync ended that nobody waited for",
+                "stripe {i}"
+            );
             return;
         };
         sync.failed |= acts.sync_failed.any();
         sync.out[i].remove(both);
         let failed = sync.failed && !sync.rebuild && self.good().iter().all(|g| *g);
-        judge!(self, !failed || excused, "a sync failed for no reason", "stripe {i}");
+        judge!(
+            self,
+            !failed || excused,
+            "a sync failed for no reason",
+            "stripe {i}"
+        );
         self.end_sync();
     }
 
@@ -262,11 +288,17 @@ impl World {
     // ---- reads that go straight to a member ----
 
     pub(crate) fn end_direct(&mut self, k: usize) {
-        let Direct { stripe: i, mut part } = self.directs.swap_remove(k);
+        let Direct {
+            stripe: i,
+            mut part,
+        } = self.directs.swap_remove(k);
         let slot = part.slot;
         let error = self.may_fail() && self.tape.rare(self.c.read_error);
         if self.faulty[slot] || error {
-            tell!(self, "a read of member {slot} failed, and goes through stripe {i}");
+            tell!(
+                self,
+                "a read of member {slot} failed, and goes through stripe {i}"
+            );
             let s = &mut self.stripes[i];
             s.st.attach_read(&mut s.strips, slot, part.todo);
             s.incoming.push(part);

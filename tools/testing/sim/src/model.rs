@@ -81,7 +81,14 @@ impl Model {
     }
 
     /// A write begins; `oldest` is when the oldest read under way began. Returns what is written.
-    pub(crate) fn begin_write(&mut self, write: u32, at: u64, n: u64, now: u64, oldest: u64) -> Vec<u64> {
+    pub(crate) fn begin_write(
+        &mut self,
+        write: u32,
+        at: u64,
+        n: u64,
+        now: u64,
+        oldest: u64,
+    ) -> Vec<u64> {
         let range = at as usize..(at + n) as usize;
         let mut data = Vec::with_capacity(n as usize);
         for versions in &mut self.sectors[range] {
@@ -125,10 +132,18 @@ impl Model {
     }
 
     /// Whether the sector may show `value` to somebody who began to look at `time`; if not, why.
-    pub(crate) fn explain(&self, sector: u64, value: u64, time: u64, cut: bool) -> Result<(), String> {
+    pub(crate) fn explain(
+        &self,
+        sector: u64,
+        value: u64,
+        time: u64,
+        cut: bool,
+    ) -> Result<(), String> {
         let versions = &self.sectors[sector as usize];
         let Some(found) = versions.iter().find(|v| v.value == value) else {
-            return Err(format!("sector {sector} of the array holds what nobody wrote, or what was long replaced"));
+            return Err(format!(
+                "sector {sector} of the array holds what nobody wrote, or what was long replaced"
+            ));
         };
         if found.withdrawn < time && !cut {
             return Err(format!(

@@ -37,7 +37,12 @@ impl World {
             }
         }
         self.stats.checks += u64::from(acts.check.count());
-        judge!(self, computed, "what is lost cannot be computed", "stripe {i}");
+        judge!(
+            self,
+            computed,
+            "what is lost cannot be computed",
+            "stripe {i}"
+        );
         (bad, self.fail_ops(i, carry))
     }
 

@@ -18,11 +18,18 @@ pub(crate) enum Reclaim {
         left: Vec<(usize, u64)>,
     },
     /// The superblock must be written with the new tail.
-    NeedSuperblock { to: Position },
+    NeedSuperblock {
+        to: Position,
+    },
     /// It is being written.
-    Superblock { to: Position },
+    Superblock {
+        to: Position,
+    },
     /// What was freed is being discarded.
-    Discard { to: Position, blocks: Vec<u64> },
+    Discard {
+        to: Position,
+        blocks: Vec<u64>,
+    },
 }
 
 impl World {
@@ -37,13 +44,21 @@ impl World {
                 left.push((slot, self.hw.members[slot].flush_begin()));
             }
         }
-        tell!(self, "reclaim: the tail is to move to block {}, unit {}; members are flushed", to.block, to.seq);
+        tell!(
+            self,
+            "reclaim: the tail is to move to block {}, unit {}; members are flushed",
+            to.block,
+            to.seq
+        );
         self.reclaim = Reclaim::Flush { to, left };
     }
 
     /// Whether reclaim waits for nothing but to go on.
     pub(crate) fn reclaim_can_step(&self) -> bool {
-        matches!(self.reclaim, Reclaim::Flush { .. } | Reclaim::Discard { .. })
+        matches!(
+            self.reclaim,
+            Reclaim::Flush { .. } | Reclaim::Discard { .. }
+        )
     }
 
     pub(crate) fn reclaim_step(&mut self) {
@@ -89,7 +104,12 @@ impl World {
     fn advance(&mut self, to: Position) {
         tell!(self, "reclaim: the blocks before {} are free", to.block);
         let moved = self.journal.log.advance_tail(to);
-        judge!(self, moved.is_ok(), "the log refuses its own tail", "{to:?}");
+        judge!(
+            self,
+            moved.is_ok(),
+            "the log refuses its own tail",
+            "{to:?}"
+        );
         self.journal.room = true;
         self.stats.reclaims += 1;
     }
@@ -144,7 +164,12 @@ impl World {
             return Reclaim::Idle;
         }
         let freed = self.journal.log.freed_by(to);
-        judge!(self, freed.is_ok(), "the log refuses its own tail", "{to:?}");
+        judge!(
+            self,
+            freed.is_ok(),
+            "the log refuses its own tail",
+            "{to:?}"
+        );
         let mut blocks = Vec::new();
         if let (Ok(freed), true) = (freed, self.c.discard) {
             for (start, n) in [Some(freed.first), freed.second].into_iter().flatten() {
@@ -160,7 +185,8 @@ impl World {
     /// Whether the log is idle and could be closed, as before md takes the array down.
     pub(crate) fn can_close(&self) -> bool {
         let journal = &self.journal;
-        let pending = journal.open.is_some() || !journal.closed.is_empty() || !journal.known.is_empty();
+        let pending =
+            journal.open.is_some() || !journal.closed.is_empty() || !journal.known.is_empty();
         matches!(self.reclaim, Reclaim::Idle)
             && !pending
             && journal.closing.is_none()
@@ -174,13 +200,31 @@ impl World {
     /// Begins to leave the idle log empty: a unit without rows, and the tail there.
     pub(crate) fn close_start(&mut self) {
         let Ok(placed) = self.journal.log.place_empty() else {
-            judge!(self, false, "no room to close the log", "{} blocks used", self.journal.log.used());
+            judge!(
+                self,
+                false,
+                "no room to close the log",
+                "{} blocks used",
+                self.journal.log.used()
+            );
             return;
         };
-        let start = self.journal.log.unit_extent(placed.unit).expect("a unit in flight").start;
-        tell!(self, "the log is closed with the empty unit {} at block {start}", placed.unit.seq());
+        let start = self
+            .journal
+            .log
+            .unit_extent(placed.unit)
+            .expect("a unit in flight")
+            .start;
+        tell!(
+            self,
+            "the log is closed with the empty unit {} at block {start}",
+            placed.unit.seq()
+        );
         let block = empty_unit(placed.unit.seq(), start.get());
-        let id = self.hw.journal.submit(start.get() as usize, vec![block], true);
+        let id = self
+            .hw
+            .journal
+            .submit(start.get() as usize, vec![block], true);
         self.journal.closing = Some((placed.unit, id));
     }
 
@@ -195,7 +239,12 @@ impl World {
             log.flushed(ticket, true);
         }
         while log.next_stable().is_some() {}
-        judge!(self, noted.is_ok(), "the log refuses the end of a write", "{noted:?}");
+        judge!(
+            self,
+            noted.is_ok(),
+            "the log refuses the end of a write",
+            "{noted:?}"
+        );
         self.reclaim_start();
     }
 }

@@ -102,7 +102,8 @@ impl Sink for Replay<'_> {
             self.fails = match self.fails {
                 Some(0) => {
                     // It said that it failed, whatever is there; md takes the member out.
-                    self.story.tell(|| format!("    member {} fails", entry.slot));
+                    self.story
+                        .tell(|| format!("    member {} fails", entry.slot));
                     self.here[entry.slot.index()] = false;
                     None
                 }
@@ -161,7 +162,10 @@ impl Assembly<'_> {
         let report = self.scan(tail, &power, story)?;
         story.tell(|| format!("    the scan found {report}"));
         if report.data_only_rows > 0 {
-            return wrong("rows without parity in a write-through journal", report.to_string());
+            return wrong(
+                "rows without parity in a write-through journal",
+                report.to_string(),
+            );
         }
         if report.end_reason.kind() == EndKind::Corrupt {
             return wrong("a unit that makes no sense", report.to_string());
@@ -176,7 +180,10 @@ impl Assembly<'_> {
         let fua = self.bug != Some(Bug::PlainEmpty);
         let empty = empty_unit(tail.seq, tail.block.get());
         power.on().map_err(|()| Down::Cut)?;
-        let id = self.hw.journal.submit(tail.block.get() as usize, vec![empty], fua);
+        let id = self
+            .hw
+            .journal
+            .submit(tail.block.get() as usize, vec![empty], fua);
         power.on().map_err(|()| Down::Cut)?;
         self.hw.journal.complete(id);
         let mut sb = self.hw.sb.clone();
@@ -198,13 +205,19 @@ impl Assembly<'_> {
         let buf = self.hw.journal.read(self.hw.sb.tail as usize);
         match tail_check(buf, block, SEED, crc32c) {
             TailState::Valid { seq } => Ok(Position { block, seq }),
-            TailState::Unusable(why) => {
-                wrong("no valid block at the tail", format!("block {block}: {why}"))
-            }
+            TailState::Unusable(why) => wrong(
+                "no valid block at the tail",
+                format!("block {block}: {why}"),
+            ),
         }
     }
 
-    fn scan(&mut self, tail: Position, power: &Power, story: &mut Story) -> Result<ScanReport, Down> {
+    fn scan(
+        &mut self,
+        tail: Position,
+        power: &Power,
+        story: &mut Story,
+    ) -> Result<ScanReport, Down> {
         let log = Journal {
             geometry: self.hw.geo,
             dev_sectors: self.dev_sectors,
@@ -229,7 +242,14 @@ impl Assembly<'_> {
             entries: &mut entries,
         };
         let mut device = Device(&self.hw.journal);
-        let done = scan(&log, &mut device, &mut sink, &mut Table::default(), scratch, crc32c);
+        let done = scan(
+            &log,
+            &mut device,
+            &mut sink,
+            &mut Table::default(),
+            scratch,
+            crc32c,
+        );
         match done {
             Ok(report) => {
                 self.here = sink.here;

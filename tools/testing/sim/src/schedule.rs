@@ -2,11 +2,11 @@
 
 //! What happens next: the choice among all that could, the power switch, and the end of a run.
 
+use crate::journal::recovery::EndKind;
 use crate::raid::stripe::Access;
 use crate::raid::units::ArraySector;
 use crate::reclaim::Reclaim;
 use crate::recover::{recover, Recovered, Troubles};
-use crate::journal::recovery::EndKind;
 use crate::story::{judge, tell, Fault};
 use crate::stripe::Part;
 use crate::tape::Tape;
@@ -28,7 +28,7 @@ enum Step {
     CloseDone,
     SuperblockDone,
     SuperblockStart,
-    ReclaimStep,
+    ReclaimGoOn,
     Feed,
     Commit,
     Unhold(usize),
@@ -49,13 +49,54 @@ enum Step {
     Evict,
 }
 
+/// Kinds of steps.
+pub(crate) const STEPS: usize = 30;
+
+impl Step {
+    /// Which kind of step it is.
+    fn kind(&self) -> usize {
+        match self {
+            Self::Carry(_) => 0,
+            Self::Look(_) => 1,
+            Self::Deliver => 2,
+            Self::Pop => 3,
+            Self::Io => 4,
+            Self::Direct => 5,
+            Self::Submit => 6,
+            Self::UnitIo => 7,
+            Self::Flush => 8,
+            Self::CloseDone => 9,
+            Self::SuperblockDone => 10,
+            Self::SuperblockStart => 11,
+            Self::ReclaimGoOn => 12,
+            Self::Feed => 13,
+            Self::Commit => 14,
+            Self::Unhold(_) => 15,
+            Self::Spare => 16,
+            Self::SyncNext => 17,
+            Self::ReclaimStart => 18,
+            Self::Write => 19,
+            Self::Read => 20,
+            Self::DirectStart => 21,
+            Self::Peek => 22,
+            Self::Crash => 23,
+            Self::ReclaimAnyway => 24,
+            Self::CloseStart => 25,
+            Self::SyncStart => 26,
+            Self::Suspend => 27,
+            Self::FailMember => 28,
+            Self::Evict => 29,
+        }
+    }
+}
+
 impl World {
     /// Everything that can happen now, with weights; without `fresh` only what ends what was begun,
     /// in an order that comes to an end.
     fn possible(&self, fresh: bool, out: &mut Vec<(Step, u32)>) {
         let mut add = |if_so: bool, step: Step, weight: u32| {
             if if_so {
-                out.push((step, weight));
+                out.push((step, weight * self.c.pace[step.kind()]));
             }
         };
         for (i, s) in self.stripes.iter().enumerate() {
@@ -73,16 +114,29 @@ impl World {
         add(j.closing.is_some(), Step::CloseDone, 3);
         add(self.hw.sb_writing.is_some(), Step::SuperblockDone, 3);
         add(self.superblock_due(), Step::SuperblockStart, 3);
-        add(self.reclaim_can_step(), Step::ReclaimStep, 4);
+        add(self.reclaim_can_step(), Step::ReclaimGoOn, 4);
         let starved = self.stripes.iter().any(|s| s.journal_wait.any());
-        add(starved && (fresh || j.room || self.journal_faulty), Step::Feed, 3);
+        add(
+            starved && (fresh || j.room || self.journal_faulty),
+            Step::Feed,
+            3,
+        );
         add(j.open.is_some(), Step::Commit, 3);
         for (i, s) in self.stripes.iter().enumerate() {
             add(s.held, Step::Unhold(i), 2);
         }
-        add(self.sync.as_ref().is_some_and(|s| s.next < s.end), Step::SyncNext, 3);
-        add(self.suspended && self.requests() == 0 && self.sync.is_none(), Step::Spare, 6);
-        let idle = matches!(self.reclaim, Reclaim::Idle) && !self.journal_faulty && j.closing.is_none();
+        add(
+            self.sync.as_ref().is_some_and(|s| s.next < s.end),
+            Step::SyncNext,
+            3,
+        );
+        add(
+            self.suspended && self.requests() == 0 && self.sync.is_none(),
+            Step::Spare,
+            6,
+        );
+        let idle =
+            matches!(self.reclaim, Reclaim::Idle) && !self.journal_faulty && j.closing.is_none();
         add(idle && j.log.wants_reclaim(), Step::ReclaimStart, 3);
         if fresh {
             self.possible_fresh(idle, &mut add);
@@ -91,7 +145,10 @@ impl World {
 
     /// Parts of requests that have not ended.
     fn requests(&self) -> usize {
-        let parts = self.stripes.iter().map(|s| s.parts.len() + s.incoming.len());
+        let parts = self
+            .stripes
+            .iter()
+            .map(|s| s.parts.len() + s.incoming.len());
         parts.sum::<usize>() + self.directs.len()
     }
 
@@ -108,10 +165,18 @@ impl World {
         add(self.can_close(), Step::CloseStart, 1);
         let rebuild = (0..self.faulty.len()).any(|s| self.access(s) == Access::WriteOnly);
         let sync = self.sync.is_none() && !self.journal_faulty && !closing;
-        add(sync && (rebuild || self.c.sync), Step::SyncStart, if rebuild { 2 } else { 1 });
+        add(
+            sync && (rebuild || self.c.sync),
+            Step::SyncStart,
+            if rebuild { 2 } else { 1 },
+        );
         add(sync && self.degraded() > 0, Step::Suspend, 1);
         add(self.c.fail > 0 && self.may_fail(), Step::FailMember, 1);
-        add(self.stripes.iter().any(|s| !s.active && s.carry.is_none()), Step::Evict, 1);
+        add(
+            self.stripes.iter().any(|s| !s.active && s.carry.is_none()),
+            Step::Evict,
+            1,
+        );
     }
 
     /// Runs to the end.
@@ -126,13 +191,15 @@ impl World {
             self.possible(true, &mut steps);
             let total: u32 = steps.iter().map(|s| s.1).sum();
             let mut at = self.tape.below(total);
-            let step = steps.iter().find(|(_, weight)| match at.checked_sub(*weight) {
-                Some(rest) => {
-                    at = rest;
-                    false
-                }
-                None => true,
-            });
+            let step = steps
+                .iter()
+                .find(|(_, weight)| match at.checked_sub(*weight) {
+                    Some(rest) => {
+                        at = rest;
+                        false
+                    }
+                    None => true,
+                });
             if let Some((step, _)) = step {
                 self.step(*step);
             }
@@ -174,7 +241,7 @@ impl World {
             Step::CloseDone => self.close_done(),
             Step::SuperblockDone => self.superblock_done(),
             Step::SuperblockStart => self.superblock_start(),
-            Step::ReclaimStep => self.reclaim_step(),
+            Step::ReclaimGoOn => self.reclaim_step(),
             Step::Feed => self.feed(),
             Step::Commit => self.commit(),
             Step::Unhold(i) => {
@@ -205,7 +272,10 @@ impl World {
             Step::CloseStart if self.tape.chance(30) => self.close_start(),
             Step::SyncStart if self.tape.chance(20) => self.sync_start(),
             Step::Suspend if self.tape.chance(30) && self.empty_role().is_some() => {
-                tell!(self, "requests are suspended, so that a spare can be taken in");
+                tell!(
+                    self,
+                    "requests are suspended, so that a spare can be taken in"
+                );
                 self.suspended = true;
             }
             Step::FailMember if self.tape.rare(20) => {
@@ -244,7 +314,10 @@ impl World {
             2 => (u64::from(t.below((len / row) as u32)) * row, row),
             3 => (pages(t, len), 8 + pages(t, row)),
             4 => (u64::from(t.below(len as u32)), 1 + u64::from(t.below(8))),
-            _ => (u64::from(t.below(len as u32)), 1 + u64::from(t.below(row as u32))),
+            _ => (
+                u64::from(t.below(len as u32)),
+                1 + u64::from(t.below(row as u32)),
+            ),
         };
         (at, n.min(len - at))
     }
@@ -258,14 +331,23 @@ impl World {
             let (dev, slot) = self.geo.map(ArraySector::new(at));
             let first = dev.get() % strip;
             let n = (strip - first).min(end - at);
-            spans.push(((dev.get() / strip) as usize, slot.index(), first as u32, at, n));
+            spans.push((
+                (dev.get() / strip) as usize,
+                slot.index(),
+                first as u32,
+                at,
+                n,
+            ));
             at += n;
         }
         spans
     }
 
     fn oldest_read(&self) -> u64 {
-        let parts = self.stripes.iter().flat_map(|s| s.parts.iter().chain(&s.incoming));
+        let parts = self
+            .stripes
+            .iter()
+            .flat_map(|s| s.parts.iter().chain(&s.incoming));
         let parts = parts.chain(self.directs.iter().map(|d| &d.part));
         let starts = parts.filter(|p| !p.is_write()).map(|p| p.start);
         starts.min().unwrap_or(self.now)
@@ -275,7 +357,11 @@ impl World {
         let (at, n) = self.range();
         let hold = self.c.hold && write && self.tape.chance(30);
         let name = if write { self.model.name_write() } else { 0 };
-        let what = if write { format!("write {name}") } else { "a read".to_owned() };
+        let what = if write {
+            format!("write {name}")
+        } else {
+            "a read".to_owned()
+        };
         tell!(self, "{what} of array sectors {at}+{n} comes");
         let oldest = self.oldest_read();
         for (i, slot, first, at, n) in self.spans(at, n) {
@@ -357,7 +443,12 @@ impl World {
         self.story.lines.truncate(lines);
     }
 
-    fn judge_recovery(&mut self, hw: &crate::hardware::Hardware, r: &Recovered, real: bool) -> Result<(), Fault> {
+    fn judge_recovery(
+        &mut self,
+        hw: &crate::hardware::Hardware,
+        r: &Recovered,
+        real: bool,
+    ) -> Result<(), Fault> {
         self.stats.crashes += r.cuts;
         self.stats.recovery_cuts += r.cuts;
         self.stats.degraded_recoveries += u64::from(r.here.contains(&false));

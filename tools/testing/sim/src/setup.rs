@@ -3,6 +3,7 @@
 //! What the array of a run is like, and which mistakes its shell makes.
 
 use crate::journal::log::JournalCache;
+use crate::schedule::STEPS;
 use crate::tape::Tape;
 use std::str::FromStr;
 
@@ -93,6 +94,9 @@ pub(crate) struct Setup {
     pub(crate) sync: bool,
     /// Freed blocks are discarded.
     pub(crate) discard: bool,
+    /// How likely each kind of step is, against its usual weight: four is usual. What is slow in a
+    /// run piles up.
+    pub(crate) pace: [u32; STEPS],
 }
 
 impl Setup {
@@ -144,6 +148,7 @@ impl Setup {
             hold: tape.chance(30),
             sync: tape.chance(40),
             discard: tape.chance(60),
+            pace: std::array::from_fn(|_| [4, 4, 4, 4, 1, 16][tape.pick(6)]),
         }
     }
 }

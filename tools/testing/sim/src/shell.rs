@@ -63,7 +63,11 @@ impl World {
     fn settle(&mut self, i: usize) {
         let policy = self.policy();
         let s = &mut self.stripes[i];
-        if !s.active || !s.parts.is_empty() || !s.incoming.is_empty() || !s.st.is_idle(&s.strips, &policy) {
+        if !s.active
+            || !s.parts.is_empty()
+            || !s.incoming.is_empty()
+            || !s.st.is_idle(&s.strips, &policy)
+        {
             return;
         }
         s.active = false;
@@ -83,7 +87,9 @@ impl World {
         let good = self.good();
         for row in 0..self.c.rows {
             let at = self.row_at(i, row);
-            let judged = self.hw.judge_row(at, &good, &self.model, (self.now, false), |_, _| {});
+            let judged = self
+                .hw
+                .judge_row(at, &good, &self.model, (self.now, false), |_, _| {});
             if let Err(fault) = judged {
                 self.fault.get_or_insert(fault);
             }
@@ -156,10 +162,12 @@ impl World {
             if part.is_write() {
                 for row in (part.busy & acts.fail_write).iter() {
                     for (n, _) in part.span(row) {
-                        self.model.withdraw(part.write, part.at + n as u64, self.now);
+                        self.model
+                            .withdraw(part.write, part.at + n as u64, self.now);
                     }
                 }
-                part.failed |= (part.busy & acts.fail_write).any() || (part.todo & acts.fail_waiting).any();
+                part.failed |=
+                    (part.busy & acts.fail_write).any() || (part.todo & acts.fail_waiting).any();
                 part.busy.remove(acts.complete | acts.fail_write);
                 part.todo.remove(acts.fail_waiting);
                 continue;
@@ -176,7 +184,9 @@ impl World {
             }
         }
         let parts = std::mem::take(&mut s.parts);
-        let (done, left): (Vec<_>, _) = parts.into_iter().partition(|p| (p.todo | p.busy).is_empty());
+        let (done, left): (Vec<_>, _) = parts
+            .into_iter()
+            .partition(|p| (p.todo | p.busy).is_empty());
         s.parts = left;
         let ended = !done.is_empty();
         for part in done {
@@ -204,7 +214,10 @@ impl World {
         );
         judge!(
             self,
-            carry.tasks.iter().all(|t| t.acts.fail_read.minus(met).is_empty()),
+            carry
+                .tasks
+                .iter()
+                .all(|t| t.acts.fail_read.minus(met).is_empty()),
             "a read failed for no reason",
             "stripe {i}"
         );
@@ -221,13 +234,23 @@ impl World {
     pub(crate) fn end_part(&mut self, i: usize, part: Part) {
         let n = part.data.len() as u64;
         let (what, how) = (
-            if part.is_write() { format!("write {}", part.write) } else { "read".to_owned() },
+            if part.is_write() {
+                format!("write {}", part.write)
+            } else {
+                "read".to_owned()
+            },
             if part.failed { "FAILED" } else { "done" },
         );
-        tell!(self, "{what} of array sectors {}+{n} (stripe {i}, member {}): {how}", part.at, part.slot);
+        tell!(
+            self,
+            "{what} of array sectors {}+{n} (stripe {i}, member {}): {how}",
+            part.at,
+            part.slot
+        );
         self.stats.errors += u64::from(part.failed);
         if part.is_write() {
-            self.model.end_write(part.write, part.at, n, self.now, !part.failed);
+            self.model
+                .end_write(part.write, part.at, n, self.now, !part.failed);
         } else if !part.failed {
             self.judge_read(&part);
         }
@@ -235,7 +258,10 @@ impl World {
 
     fn judge_read(&mut self, part: &Part) {
         for (n, value) in part.data.iter().enumerate() {
-            if let Err(why) = self.model.explain(part.at + n as u64, *value, part.start, false) {
+            if let Err(why) = self
+                .model
+                .explain(part.at + n as u64, *value, part.start, false)
+            {
                 judge!(self, false, "a read returned what it may not", "{why}");
             }
         }

@@ -6,7 +6,11 @@ use crate::tape::Decisions;
 use std::time::{Duration, Instant};
 
 /// Returns the shortest tape that was found in `limit` for which `fails` holds.
-pub(crate) fn shrink(mut tape: Decisions, limit: Duration, mut fails: impl FnMut(&Decisions) -> bool) -> Decisions {
+pub(crate) fn shrink(
+    mut tape: Decisions,
+    limit: Duration,
+    mut fails: impl FnMut(&Decisions) -> bool,
+) -> Decisions {
     let end = Instant::now() + limit;
     loop {
         let before = size(&tape);

@@ -26,7 +26,14 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) fn new(write: u32, slot: usize, first: u32, at: u64, start: u64, data: Vec<u64>) -> Self {
+    pub(crate) fn new(
+        write: u32,
+        slot: usize,
+        first: u32,
+        at: u64,
+        start: u64,
+        data: Vec<u64>,
+    ) -> Self {
         let end = first + data.len() as u32;
         Self {
             write,

@@ -88,12 +88,20 @@ impl World {
         match placed {
             Ok(units) => self.stripes[i].units[row as usize] = units,
             Err(why @ (PlaceError::NoSpace | PlaceError::Busy)) => {
-                tell!(self, "stripe {i} row {row}: no room in the journal ({why:?})");
+                tell!(
+                    self,
+                    "stripe {i} row {row}: no room in the journal ({why:?})"
+                );
                 self.stats.starved += 1;
                 self.stripes[i].journal_wait.insert(rows);
             }
             Err(why @ (PlaceError::TooLarge | PlaceError::Failed)) => {
-                judge!(self, self.journal_faulty, "a row cannot be placed", "{why:?}");
+                judge!(
+                    self,
+                    self.journal_faulty,
+                    "a row cannot be placed",
+                    "{why:?}"
+                );
                 self.event(i, Event::JournalDone { rows, ok: false });
             }
         }
@@ -103,10 +111,18 @@ impl World {
         true
     }
 
-    fn append_row(&mut self, i: usize, carry: &Carry, row: u32) -> Result<Vec<UnitRef>, PlaceError> {
+    fn append_row(
+        &mut self,
+        i: usize,
+        carry: &Carry,
+        row: u32,
+    ) -> Result<Vec<UnitRef>, PlaceError> {
         let s = &self.stripes[i];
-        let written: Vec<usize> = (0..s.strips.len()).filter(|t| carry.tasks[*t].written.has(row)).collect();
-        let (parity, data): (Vec<_>, Vec<_>) = written.into_iter().partition(|t| s.st.is_parity(*t));
+        let written: Vec<usize> = (0..s.strips.len())
+            .filter(|t| carry.tasks[*t].written.has(row))
+            .collect();
+        let (parity, data): (Vec<_>, Vec<_>) =
+            written.into_iter().partition(|t| s.st.is_parity(*t));
         let counts = (data.len() as u32, parity.len() as u32);
         if self.bug != Some(Bug::SplitRow) {
             let placed = self.journal.log.place(counts.0, counts.1)?;
@@ -131,7 +147,10 @@ impl World {
         self.enter_parity(i, row, &parity);
         self.note_row(i, row);
         let (a, b) = (first.unit.seq(), second.unit.seq());
-        tell!(self, "stripe {i} row {row}: data in unit {a}, parity in unit {b}");
+        tell!(
+            self,
+            "stripe {i} row {row}: data in unit {a}, parity in unit {b}"
+        );
         Ok(vec![first.unit, second.unit])
     }
 
@@ -144,7 +163,12 @@ impl World {
             return;
         }
         let unit = placed.unit;
-        let start = self.journal.log.unit_extent(unit).expect("the unit was just opened").start;
+        let start = self
+            .journal
+            .log
+            .unit_extent(unit)
+            .expect("the unit was just opened")
+            .start;
         let mut meta = Box::new([0; BLOCK_SIZE]);
         let used = MetaBuilder::new(&mut meta, unit.seq(), start).used();
         self.journal.open = Some(UnitIo {
@@ -169,7 +193,8 @@ impl World {
             let sum = crc32c(SEED, &block[..]);
             let location = self.geo.unmap(dev, Slot::new(*slot as u16));
             let mut meta = MetaBuilder::resume(&mut open.meta, open.used);
-            meta.data(location.expect("a data strip"), sum).expect("the log reserved room");
+            meta.data(location.expect("a data strip"), sum)
+                .expect("the log reserved room");
             open.used = meta.used();
             open.pages.push(block);
             open.refs.push((i, *slot, row, page));
@@ -197,7 +222,8 @@ impl World {
             open.refs.push((i, slot, row, page));
         }
         let mut meta = MetaBuilder::resume(&mut open.meta, open.used);
-        meta.parity(dev, sums[0], sums.get(1).copied()).expect("the log reserved room");
+        meta.parity(dev, sums[0], sums.get(1).copied())
+            .expect("the log reserved room");
         open.used = meta.used();
     }
 
@@ -221,11 +247,17 @@ impl World {
     pub(crate) fn submit_unit(&mut self, k: usize) {
         let mut io = self.journal.closed.swap_remove(k);
         MetaBuilder::resume(&mut io.meta, io.used).finish(SEED, crc32c);
-        self.journal.rows.insert(io.unit.seq(), std::mem::take(&mut io.rows));
+        self.journal
+            .rows
+            .insert(io.unit.seq(), std::mem::take(&mut io.rows));
         if self.journal_faulty {
             return self.unit_written(io.unit, false);
         }
-        let extent = self.journal.log.unit_extent(io.unit).expect("the unit is in flight");
+        let extent = self
+            .journal
+            .log
+            .unit_extent(io.unit)
+            .expect("the unit is in flight");
         let pieces = self.ring.extents(extent.start, u64::from(extent.blocks));
         let mut blocks = vec![Rc::new(*io.meta)];
         blocks.extend(io.pages.iter().cloned());
@@ -236,7 +268,12 @@ impl World {
             "{extent:?}"
         );
         let seq = io.unit.seq();
-        tell!(self, "unit {seq} is written to block {} and {} more", extent.start, extent.blocks - 1);
+        tell!(
+            self,
+            "unit {seq} is written to block {} and {} more",
+            extent.start,
+            extent.blocks - 1
+        );
         for (start, n) in [Some(pieces.first), pieces.second].into_iter().flatten() {
             let rest = blocks.split_off(n as usize);
             let id = self.hw.journal.submit(start.get() as usize, blocks, false);
@@ -289,9 +326,19 @@ impl World {
     }
 
     fn unit_written(&mut self, unit: UnitRef, ok: bool) {
-        tell!(self, "unit {}: write {}", unit.seq(), if ok { "done" } else { "FAILED" });
+        tell!(
+            self,
+            "unit {}: write {}",
+            unit.seq(),
+            if ok { "done" } else { "FAILED" }
+        );
         let noted = self.journal.log.written(unit, ok);
-        judge!(self, noted.is_ok(), "the log refuses the end of a write", "{noted:?}");
+        judge!(
+            self,
+            noted.is_ok(),
+            "the log refuses the end of a write",
+            "{noted:?}"
+        );
         self.flush_journal();
         self.journal.pop_due = true;
     }
@@ -318,7 +365,11 @@ impl World {
         if !fails {
             self.hw.journal.flush_end(stamp);
         }
-        tell!(self, "a flush of the journal {}", if fails { "FAILED" } else { "is done" });
+        tell!(
+            self,
+            "a flush of the journal {}",
+            if fails { "FAILED" } else { "is done" }
+        );
         self.journal.log.flushed(ticket, !fails);
         self.flush_journal();
         self.journal.pop_due = true;
@@ -330,7 +381,9 @@ impl World {
         while let Some((unit, outcome)) = self.journal.log.next_stable() {
             tell!(self, "unit {} is {outcome:?}", unit.seq());
             let rows = self.journal.rows.remove(&unit.seq()).unwrap_or_default();
-            self.journal.known.push((unit.seq(), rows, outcome == Outcome::Stable));
+            self.journal
+                .known
+                .push((unit.seq(), rows, outcome == Outcome::Stable));
         }
     }
 
@@ -339,7 +392,11 @@ impl World {
         let (seq, rows, ok) = self.journal.known.swap_remove(k);
         for (i, rows) in rows {
             let how = if ok { "stable" } else { "lost" };
-            tell!(self, "stripe {i} rows {} of unit {seq} are {how} in the journal", rows_of(rows));
+            tell!(
+                self,
+                "stripe {i} rows {} of unit {seq} are {how} in the journal",
+                rows_of(rows)
+            );
             self.event(i, Event::JournalDone { rows, ok });
         }
     }
@@ -347,7 +404,13 @@ impl World {
     /// A row is on the members.
     pub(crate) fn row_done(&mut self, unit: UnitRef) {
         let noted = self.journal.log.row_done(unit, 1);
-        judge!(self, noted.is_ok(), "the log refuses the end of a row", "unit {}: {noted:?}", unit.seq());
+        judge!(
+            self,
+            noted.is_ok(),
+            "the log refuses the end of a row",
+            "unit {}: {noted:?}",
+            unit.seq()
+        );
         self.journal.room = true;
     }
 }

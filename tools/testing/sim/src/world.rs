@@ -3,6 +3,7 @@
 //! The world of a run: devices, memory, users, md and the shell's state.
 
 use crate::hardware::Hardware;
+use crate::journal::ring::Ring;
 use crate::model::Model;
 use crate::raid::geometry::Geometry;
 use crate::raid::mask::RowMask;
@@ -14,7 +15,6 @@ use crate::story::{tell, Fault, Story};
 use crate::stripe::{Part, Stripe};
 use crate::tape::Tape;
 use crate::units::Journal;
-use crate::journal::ring::Ring;
 
 /// What was done, in numbers.
 #[derive(Clone, Copy, Default, Debug)]

@@ -16,14 +16,23 @@ fn finds(name: &str) -> String {
         bug,
     });
     let (seed, kind, text) = total.failed.expect("the bug was not found");
-    println!("{name}: seed {seed} after {} runs: {kind}: {text}", total.runs);
+    println!(
+        "{name}: seed {seed} after {} runs: {kind}: {text}",
+        total.runs
+    );
     // The seed alone shows it again, and does not without the bug.
-    let again = run_seed(seed, bug).fault.expect("the seed does not fail again");
+    let again = run_seed(seed, bug)
+        .fault
+        .expect("the seed does not fail again");
     assert_eq!(again, (kind, text));
     assert!(run_seed(seed, None).fault.is_none());
     let told = tell_seed(seed, bug, Duration::from_secs(5));
     assert_eq!(told.fault.map(|f| f.0), Some(again.0));
-    assert!(told.story.len() < 300, "{} lines are no short story", told.story.len());
+    assert!(
+        told.story.len() < 300,
+        "{} lines are no short story",
+        told.story.len()
+    );
     told.story.join("\n")
 }
 
