@@ -142,7 +142,7 @@ impl Setup {
             depth: 1 + tape.pick(8),
             fail: some(tape, 50, 20),
             read_error: some(tape, 30, 30),
-            journal_fail: some(tape, 15, 10),
+            journal_fail: some(tape, 25, 20),
             op_fail: some(tape, 15, 10),
             missing: some(tape, 50, 40),
             hold: tape.chance(30),
