@@ -7,9 +7,13 @@
 
 use super::{array::Array, journal::Journal, journal_io::write_empty, stripe::Stripe};
 use crate::{
-    journal::{log::FlushFor, unit::UnitRef},
+    journal::{
+        log::FlushFor,
+        tail::{Closing, TailMove},
+        unit::UnitRef,
+    },
     lib::noio::NoIo,
-    md::thread::Worker,
+    md::{rdev::Rdev, thread::Worker},
 };
 use kernel::{
     prelude::*,
@@ -51,23 +55,27 @@ impl Journal {
     /// little is to be gained. True if something was freed.
     pub(super) fn reclaim(&self, locked: bool, force: bool) -> bool {
         let _turn = self.reclaiming.lock();
-        let to = {
+        let begun = {
             let state = self.state.lock();
             if !force && !state.log.wants_reclaim() {
                 return false;
             }
-            match state.log.tail_candidate() {
-                Some(to) => to,
-                None => return false,
-            }
+            state.log.move_tail()
         };
+        begun.is_some_and(|begun| self.move_tail(begun, locked))
+    }
+
+    /// Carries out a move of the tail; false if it did not come about, and may
+    /// be tried again. With `reclaiming` held.
+    fn move_tail(&self, begun: TailMove, locked: bool) -> bool {
         let Some(rdev) = self.device() else {
             return false;
         };
         if self.array.mddev.ro() != 0 || !self.array.flush_members() {
             return false;
         }
-        rdev.set_journal_tail(to.block.sector());
+        let tail = begun.members_flushed();
+        rdev.set_journal_tail(tail.position().block.sector());
         // Looks at `ro` again, with the lock held: md writes no superblock then.
         let written = if locked {
             self.array.mddev.update_sb_locked()
@@ -77,32 +85,46 @@ impl Journal {
         if !written {
             return false;
         }
-        let freed = self.state.lock().log.freed_by(to);
+        let freed = tail.superblock_written(&self.state.lock().log);
         let Ok(freed) = freed else {
             return false;
         };
-        // Before the blocks are given to new units.
-        for (start, n) in [Some(freed.first), freed.second].into_iter().flatten() {
+        let extents = freed.extents();
+        for (start, n) in [Some(extents.first), extents.second].into_iter().flatten() {
             // A journal that cannot discard loses nothing.
             let _ = rdev.discard(start.sector(), n.wrapping_mul(8));
         }
-        self.state.lock().log.advance_tail(to).is_ok()
+        freed.discarded(&mut self.state.lock().log).is_ok()
     }
 
     /// Leaves an idle log empty: a unit without rows at the head, and the tail
     /// there. For the end of an array's run, with md's lock held.
     pub(super) fn close(&self) -> Result {
         let rdev = self.device().ok_or(EIO)?;
-        let (unit, start) = {
-            let mut state = self.state.lock();
-            if !state.log.is_idle() || state.log.used() <= 1 {
-                return Ok(());
+        loop {
+            let turn = self.reclaiming.lock();
+            let closing = self.state.lock().log.close().map_err(|_| ENOSPC)?;
+            match closing {
+                Closing::Done => return Ok(()),
+                Closing::Move(begun) => {
+                    if !self.move_tail(begun, true) {
+                        return Err(EIO);
+                    }
+                }
+                Closing::Unit(placed) => {
+                    drop(turn);
+                    self.write_last(&rdev, placed.unit)?;
+                    self.reclaim(true, true);
+                    return Ok(());
+                }
             }
-            let placed = state.log.place_empty().map_err(|_| ENOSPC)?;
-            let extent = state.log.unit_extent(placed.unit).ok_or(EINVAL)?;
-            (placed.unit, extent.start)
-        };
-        let written = write_empty(&rdev, start, unit.seq(), self.seed);
+        }
+    }
+
+    /// Writes the unit without rows that closes the log.
+    fn write_last(&self, rdev: &Rdev, unit: UnitRef) -> Result {
+        let extent = self.state.lock().log.unit_extent(unit).ok_or(EINVAL)?;
+        let written = write_empty(rdev, extent.start, unit.seq(), self.seed);
         let mut state = self.state.lock();
         let _ = state.log.written(unit, written.is_ok());
         if let Some(ticket) = state.log.next_flush(FlushFor::Everything) {
@@ -111,10 +133,7 @@ impl Journal {
             state.log.flushed(ticket, written.is_ok());
         }
         while state.log.next_stable().is_some() {}
-        drop(state);
-        written?;
-        self.reclaim(true, true);
-        Ok(())
+        written
     }
 }
 

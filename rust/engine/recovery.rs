@@ -16,6 +16,7 @@ use crate::{
             Source, TailState,
         },
         ring::Ring,
+        tail::Flushed,
         unit::Position,
     },
     lib::{
@@ -169,26 +170,23 @@ impl Array {
             return Err(EINVAL);
         }
         let tail = this.find_tail(rdev, ring)?;
-        let report = this.scan_journal(rdev, ring, tail)?;
-        let head = report.restart();
-        write_empty(rdev, head.block, head.seq, seed(this)).inspect_err(|_| {
+        let flushed = this.replay_journal(rdev, ring, tail)?;
+        let unit = flushed.unit();
+        write_empty(rdev, unit.block, unit.seq, seed(this)).inspect_err(|_| {
             pr_err!(
                 "{}: {}: cannot write to the journal\n",
                 mddev.name(),
                 rdev.name()
             );
         })?;
-        rdev.set_journal_tail(head.block.sector());
+        let begun = flushed.unit_written(ring);
+        rdev.set_journal_tail(begun.tail.block.sector());
         mddev.set_flag(Flag::HasJournal);
         mddev.want_sb_write(false);
         if mddev.ro() == 0 {
             mddev.update_sb_locked();
         }
-        let next = Position {
-            block: ring.add(head.block, 1),
-            seq: head.seq.wrapping_add(1),
-        };
-        let journal = Journal::new(this, rdev, ring, head, next)?;
+        let journal = Journal::new(this, rdev, ring, begun.tail, begun.head)?;
         Self::start_journal(this, mddev, journal)
     }
 
@@ -230,7 +228,18 @@ impl Array {
         }
     }
 
-    /// Replays the log; returns where the next begins.
+    /// Replays the log, if the array may start with it, and flushes the members.
+    fn replay_journal(&self, rdev: &Rdev, ring: Ring, tail: Position) -> Result<Flushed> {
+        let report = self.scan_journal(rdev, ring, tail)?;
+        self.judge(rdev, &report)?;
+        let replayed = report.begin();
+        if !self.flush_members() {
+            return Err(EIO);
+        }
+        Ok(replayed.members_flushed())
+    }
+
+    /// Scans the log; complete rows go to the members.
     fn scan_journal(&self, rdev: &Rdev, ring: Ring, tail: Position) -> Result<ScanReport> {
         let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
         let mut page = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
@@ -246,7 +255,7 @@ impl Array {
             tree: RBTree::new(),
             rows: 0,
         };
-        let report = scan(
+        scan(
             &log,
             &mut Device {
                 rdev,
@@ -272,9 +281,7 @@ impl Array {
                 rdev.name()
             );
             EIO
-        })?;
-        self.judge(rdev, &report)?;
-        Ok(report)
+        })
     }
 
     /// Says what was found, and whether the array may start.
@@ -299,9 +306,6 @@ impl Array {
                 report.data_only_rows
             );
             return Err(eopnotsupp());
-        }
-        if !self.flush_members() {
-            return Err(EIO);
         }
         Ok(())
     }

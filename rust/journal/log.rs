@@ -7,9 +7,9 @@
 //!
 //! 1. Rows of a unit go to the members only after [`Log::next_stable`] has handed the unit out: it
 //!    and all earlier units are written, and a flush of the journal that began after that is done.
-//! 2. The tail passes a unit only when all rows of this and of all earlier units are done, and the
-//!    shell has flushed the members between [`Log::tail_candidate`] and [`Log::advance_tail`]. The
-//!    tail stays on the last such unit, because recovery needs a valid meta block to start from.
+//! 2. The tail passes a unit only when all rows of this and of all earlier units are done, the
+//!    members are flushed and the superblock is written: the states in `tail.rs`. The tail stays on
+//!    the last such unit, because recovery needs a valid meta block to start from.
 //! 3. Units are handed out in sequence order, because recovery stops at the first bad one.
 //! 4. After a failed write or flush nothing later is ever handed out as stable.
 //!
@@ -347,18 +347,13 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
 
     /// Returns the newest position that the tail may move to, if it is newer than the tail.
     ///
-    /// The shell then flushes the members' caches, writes the superblock, discards what
-    /// [`Self::freed_by`] names if it likes, and only after all that calls [`Self::advance_tail`]
-    /// with this very position.
+    /// What comes between this and [`Self::advance_tail`] is in `tail.rs`.
     pub(crate) fn tail_candidate(&self) -> Option<Position> {
         (self.candidate != self.tail).then_some(self.candidate)
     }
 
     /// Returns the blocks that moving the tail to `to` frees.
-    ///
-    /// They may be discarded once the superblock has the new tail, and until [`Self::advance_tail`]:
-    /// from then on they are given to new units.
-    pub(crate) fn freed_by(&self, to: Position) -> Result<Extents, BadTail> {
+    pub(super) fn freed_by(&self, to: Position) -> Result<Extents, BadTail> {
         let freed = self.ring.distance(self.tail.block, to.block);
         let newer = before(self.tail.seq, to.seq) && !before(self.candidate.seq, to.seq);
         if !newer || freed == 0 || freed > self.reclaimable() {
@@ -367,8 +362,9 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         Ok(self.ring.extents(self.tail.block, freed))
     }
 
-    /// Moves the tail to a position that [`Self::tail_candidate`] named.
-    pub(crate) fn advance_tail(&mut self, to: Position) -> Result<(), BadTail> {
+    /// Moves the tail to a position that [`Self::tail_candidate`] named: from now on the blocks
+    /// before it are given to new units.
+    pub(super) fn advance_tail(&mut self, to: Position) -> Result<(), BadTail> {
         self.freed_by(to)?;
         self.tail = to;
         self.starved = false;

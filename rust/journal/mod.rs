@@ -11,4 +11,5 @@ pub(crate) mod format;
 pub(crate) mod log;
 pub(crate) mod recovery;
 pub(crate) mod ring;
+pub(crate) mod tail;
 pub(crate) mod unit;

@@ -8,6 +8,7 @@ use crate::journal::format::{JournalBlock, MetaBuilder, BLOCK_SIZE};
 use crate::journal::log::{FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed};
 use crate::journal::recovery::{self, Entry, Journal, ScanReport, Scratch, TailState};
 use crate::journal::ring::Ring;
+use crate::journal::tail::{FreedTail, NewTail};
 use crate::journal::unit::{Outcome, Position, Unit, UnitRef};
 use crate::model::{page_of, state_before, tag_of};
 use crate::model::{MemberSink, PendingTable, Said, State, Table, ROWS, SEED};
@@ -92,7 +93,8 @@ pub(crate) struct World {
     pub(crate) superblock: Position,
     pub(crate) superblock_write: Option<Position>,
     /// The superblock names it; the space before it is not free yet.
-    pub(crate) discarding: Option<Position>,
+    pub(crate) discarding: Option<FreedTail>,
+    pub(crate) moving: Option<NewTail>,
     pub(crate) history: Vec<Said>,
     /// The scan must not end before this sequence.
     pub(crate) must_end: u64,
@@ -151,6 +153,7 @@ impl World {
             superblock: tail,
             superblock_write: None,
             discarding: None,
+            moving: None,
             history: Vec::new(),
             must_end: head.seq,
             filling: BTreeMap::new(),
@@ -388,10 +391,12 @@ impl World {
 
     fn start_tail(&mut self) {
         if self.superblock_write.is_none() && self.discarding.is_none() {
-            if let Some(position) = self.log.tail_candidate() {
+            if let Some(begun) = self.log.move_tail() {
                 let covered = self.members.start_flush();
                 self.members.finish_flush(&covered);
-                self.superblock_write = Some(position);
+                let tail = begun.members_flushed();
+                self.superblock_write = Some(tail.position());
+                self.moving = Some(tail);
             }
         }
     }
@@ -399,23 +404,24 @@ impl World {
     fn finish_tail(&mut self) {
         if let Some(position) = self.superblock_write.take() {
             self.superblock = position;
-            self.discarding = Some(position);
+            let tail = self.moving.take().unwrap();
+            self.discarding = Some(tail.superblock_written(&self.log).unwrap());
         }
     }
 
     /// Discards what the new tail frees, and only then gives it to new units.
     fn finish_discard(&mut self) {
-        if let Some(position) = self.discarding.take() {
+        if let Some(freed) = self.discarding.take() {
             let free = self.log.free();
-            let freed = self.log.freed_by(position).unwrap();
+            let extents = freed.extents();
             let mut blocks = 0;
-            for (start, n) in [Some(freed.first), freed.second].into_iter().flatten() {
+            for (start, n) in [Some(extents.first), extents.second].into_iter().flatten() {
                 blocks += n;
                 for block in start.get()..start.get() + n {
                     self.journal.discard(block);
                 }
             }
-            self.log.advance_tail(position).unwrap();
+            freed.discarded(&mut self.log).unwrap();
             assert_eq!(self.log.free(), free + blocks);
         }
     }
@@ -573,6 +579,7 @@ impl World {
         self.superblock = tail;
         self.superblock_write = None;
         self.discarding = None;
+        self.moving = None;
         self.must_end = report.end.seq;
         self.filling.clear();
         self.writing.clear();
@@ -581,6 +588,8 @@ impl World {
         self.written_out.clear();
         let restart = report.restart();
         if table.is_empty() {
+            let flushed = report.begin().members_flushed();
+            assert_eq!(flushed.unit(), restart);
             self.start_log(tail, restart);
             let mut page = Box::new([0; BLOCK_SIZE]);
             MetaBuilder::new(&mut page, restart.seq, restart.block).finish(SEED, crc32c);
@@ -594,11 +603,8 @@ impl World {
             self.crash(seed ^ 2);
             self.superblock_write = None;
             self.superblock = restart;
-            let head = Position {
-                block: self.ring.add(restart.block, 1),
-                seq: restart.seq + 1,
-            };
-            self.start_log(restart, head);
+            let begun = flushed.unit_written(self.ring);
+            self.start_log(begun.tail, begun.head);
         } else {
             self.start_log(tail, restart);
             self.rewrite_pending(pending, seed, table.keys().copied().collect());

@@ -4,7 +4,7 @@
 
 use crate::hardware::{empty_unit, Superblock};
 use crate::journal::log::FlushFor;
-use crate::journal::unit::Position;
+use crate::journal::tail::{Closing, FreedTail, NewTail, TailMove};
 use crate::setup::Bug;
 use crate::story::{judge, tell};
 use crate::world::World;
@@ -14,20 +14,16 @@ pub(crate) enum Reclaim {
     Idle,
     /// Members are being flushed: each with what its flush covers.
     Flush {
-        to: Position,
+        begun: TailMove,
         left: Vec<(usize, u64)>,
     },
-    /// The superblock must be written with the new tail.
-    NeedSuperblock {
-        to: Position,
-    },
+    /// The superblock must be written with the new tail; `None`: a planted bug has used it up.
+    NeedSuperblock(Option<NewTail>),
     /// It is being written.
-    Superblock {
-        to: Position,
-    },
-    /// What was freed is being discarded.
+    Superblock(Option<NewTail>),
+    /// What was freed is being discarded; `None`: it was given to the log too early.
     Discard {
-        to: Position,
+        freed: Option<FreedTail>,
         blocks: Vec<u64>,
     },
 }
@@ -35,22 +31,20 @@ pub(crate) enum Reclaim {
 impl World {
     /// Begins to move the tail as far as it can go.
     pub(crate) fn reclaim_start(&mut self) {
-        let Some(to) = self.journal.log.tail_candidate() else {
-            return;
-        };
+        if let Some(begun) = self.journal.log.move_tail() {
+            self.flush_members(begun);
+        }
+    }
+
+    fn flush_members(&mut self, begun: TailMove) {
         let mut left = Vec::new();
         if self.bug != Some(Bug::EarlyTail) {
             for slot in (0..self.faulty.len()).filter(|s| !self.faulty[*s]) {
                 left.push((slot, self.hw.members[slot].flush_begin()));
             }
         }
-        tell!(
-            self,
-            "reclaim: the tail is to move to block {}, unit {}; members are flushed",
-            to.block,
-            to.seq
-        );
-        self.reclaim = Reclaim::Flush { to, left };
+        tell!(self, "reclaim: {begun:?}; members are flushed");
+        self.reclaim = Reclaim::Flush { begun, left };
     }
 
     /// Whether reclaim waits for nothing but to go on.
@@ -67,32 +61,26 @@ impl World {
             return;
         }
         self.reclaim = match std::mem::replace(&mut self.reclaim, Reclaim::Idle) {
-            Reclaim::Flush { to, mut left } => match left.is_empty() {
+            Reclaim::Flush { begun, mut left } => match left.is_empty() {
                 false => {
                     let (slot, stamp) = left.swap_remove(self.tape.pick(left.len()));
                     if !self.faulty[slot] {
                         self.hw.members[slot].flush_end(stamp);
                     }
-                    Reclaim::Flush { to, left }
+                    Reclaim::Flush { begun, left }
                 }
-                true => {
-                    self.tail = to.block.get();
-                    if self.bug == Some(Bug::EarlyReuse) {
-                        self.advance(to);
-                    }
-                    Reclaim::NeedSuperblock { to }
-                }
+                true => self.members_flushed(begun),
             },
-            Reclaim::Discard { to, mut blocks } => match blocks.pop() {
+            Reclaim::Discard { freed, mut blocks } => match blocks.pop() {
                 Some(block) => {
                     if self.tape.chance(80) {
                         self.hw.journal.discard(block as usize);
                     }
-                    Reclaim::Discard { to, blocks }
+                    Reclaim::Discard { freed, blocks }
                 }
                 None => {
-                    if self.bug != Some(Bug::LateDiscard) {
-                        self.advance(to);
+                    if let Some(freed) = freed {
+                        self.advance(freed);
                     }
                     Reclaim::Idle
                 }
@@ -101,14 +89,26 @@ impl World {
         };
     }
 
-    fn advance(&mut self, to: Position) {
-        tell!(self, "reclaim: the blocks before {} are free", to.block);
-        let moved = self.journal.log.advance_tail(to);
+    fn members_flushed(&mut self, begun: TailMove) -> Reclaim {
+        let tail = begun.members_flushed();
+        self.tail = tail.position().block.get();
+        if self.bug != Some(Bug::EarlyReuse) {
+            return Reclaim::NeedSuperblock(Some(tail));
+        }
+        if let Ok(freed) = tail.superblock_written(&self.journal.log) {
+            self.advance(freed);
+        }
+        Reclaim::NeedSuperblock(None)
+    }
+
+    fn advance(&mut self, freed: FreedTail) {
+        tell!(self, "reclaim: {:?} are free", freed.extents());
+        let moved = freed.discarded(&mut self.journal.log);
         judge!(
             self,
             moved.is_ok(),
             "the log refuses its own tail",
-            "{to:?}"
+            "{moved:?}"
         );
         self.journal.room = true;
         self.stats.reclaims += 1;
@@ -127,7 +127,7 @@ impl World {
     pub(crate) fn superblock_due(&self) -> bool {
         let sb = &self.hw.sb;
         self.hw.sb_writing.is_none()
-            && (matches!(self.reclaim, Reclaim::NeedSuperblock { .. })
+            && (matches!(self.reclaim, Reclaim::NeedSuperblock(_))
                 || sb.journal == self.journal_faulty
                 || sb.in_sync != self.good())
     }
@@ -136,9 +136,10 @@ impl World {
         let sb = self.superblock();
         tell!(self, "the superblock is written: {sb:?}");
         self.hw.sb_writing = Some(sb);
-        if let Reclaim::NeedSuperblock { to } = self.reclaim {
-            self.reclaim = Reclaim::Superblock { to };
-        }
+        self.reclaim = match std::mem::replace(&mut self.reclaim, Reclaim::Idle) {
+            Reclaim::NeedSuperblock(tail) => Reclaim::Superblock(tail),
+            other => other,
+        };
     }
 
     pub(crate) fn superblock_done(&mut self) {
@@ -147,9 +148,11 @@ impl World {
         };
         tell!(self, "the superblock is stable");
         self.hw.sb = sb;
-        if let Reclaim::Superblock { to } = self.reclaim {
-            self.reclaim = self.freed(to);
-        }
+        self.reclaim = match std::mem::replace(&mut self.reclaim, Reclaim::Idle) {
+            Reclaim::Superblock(Some(tail)) if !self.journal_faulty => self.freed(tail),
+            Reclaim::Superblock(_) => Reclaim::Idle,
+            other => other,
+        };
         if !self.is_blocked() {
             for s in self.stripes.iter_mut().filter(|s| s.parked) {
                 s.parked = false;
@@ -159,27 +162,32 @@ impl World {
     }
 
     /// The superblock has the new tail: what is before it can go.
-    fn freed(&mut self, to: Position) -> Reclaim {
-        if self.bug == Some(Bug::EarlyReuse) || self.journal_faulty {
-            return Reclaim::Idle;
-        }
-        let freed = self.journal.log.freed_by(to);
+    fn freed(&mut self, tail: NewTail) -> Reclaim {
+        let freed = tail.superblock_written(&self.journal.log);
         judge!(
             self,
             freed.is_ok(),
             "the log refuses its own tail",
-            "{to:?}"
+            "{freed:?}"
         );
+        let Ok(freed) = freed else {
+            return Reclaim::Idle;
+        };
         let mut blocks = Vec::new();
-        if let (Ok(freed), true) = (freed, self.c.discard) {
+        if self.c.discard {
+            let freed = freed.extents();
             for (start, n) in [Some(freed.first), freed.second].into_iter().flatten() {
                 blocks.extend(start.get()..start.get() + n);
             }
         }
-        if self.bug == Some(Bug::LateDiscard) {
-            self.advance(to);
-        }
-        Reclaim::Discard { to, blocks }
+        let freed = match self.bug {
+            Some(Bug::LateDiscard) => {
+                self.advance(freed);
+                None
+            }
+            _ => Some(freed),
+        };
+        Reclaim::Discard { freed, blocks }
     }
 
     /// Whether the log is idle and could be closed, as before md takes the array down.
@@ -199,15 +207,13 @@ impl World {
 
     /// Begins to leave the idle log empty: a unit without rows, and the tail there.
     pub(crate) fn close_start(&mut self) {
-        let Ok(placed) = self.journal.log.place_empty() else {
-            judge!(
-                self,
-                false,
-                "no room to close the log",
-                "{} blocks used",
-                self.journal.log.used()
-            );
-            return;
+        let placed = match self.journal.log.close() {
+            Ok(Closing::Unit(placed)) => placed,
+            Ok(Closing::Move(begun)) => return self.flush_members(begun),
+            other => {
+                judge!(self, false, "an idle log cannot be closed", "{other:?}");
+                return;
+            }
         };
         let start = self
             .journal

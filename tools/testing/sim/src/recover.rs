@@ -10,6 +10,7 @@ use crate::journal::recovery::{
     Source, TailState,
 };
 use crate::journal::ring::Ring;
+use crate::journal::tail::Begun;
 use crate::journal::unit::Position;
 use crate::raid::units::DevSector;
 use crate::setup::Bug;
@@ -170,22 +171,25 @@ impl Assembly<'_> {
         if report.end_reason.kind() == EndKind::Corrupt {
             return wrong("a unit that makes no sense", report.to_string());
         }
+        let replayed = report.begin();
         for (slot, member) in self.hw.members.iter_mut().enumerate() {
             power.on().map_err(|()| Down::Cut)?;
             if self.here[slot] && self.bug != Some(Bug::NoRecoveryFlush) {
                 member.flush();
             }
         }
-        let tail = report.restart();
+        let flushed = replayed.members_flushed();
+        let unit = flushed.unit();
         let fua = self.bug != Some(Bug::PlainEmpty);
-        let empty = empty_unit(tail.seq, tail.block.get());
+        let empty = empty_unit(unit.seq, unit.block.get());
         power.on().map_err(|()| Down::Cut)?;
         let id = self
             .hw
             .journal
-            .submit(tail.block.get() as usize, vec![empty], fua);
+            .submit(unit.block.get() as usize, vec![empty], fua);
         power.on().map_err(|()| Down::Cut)?;
         self.hw.journal.complete(id);
+        let Begun { tail, head } = flushed.unit_written(self.ring);
         let mut sb = self.hw.sb.clone();
         sb.tail = tail.block.get();
         sb.in_sync.copy_from_slice(&self.here);
@@ -193,10 +197,6 @@ impl Assembly<'_> {
         power.on().map_err(|()| Down::Cut)?;
         self.hw.sb_writing = None;
         self.hw.sb = sb;
-        let head = Position {
-            block: self.ring.add(tail.block, 1),
-            seq: tail.seq + 1,
-        };
         Ok(Up { tail, head, report })
     }
 

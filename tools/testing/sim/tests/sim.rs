@@ -100,8 +100,9 @@ fn sound_code_passes_and_runs_get_somewhere() {
 /// Seeds that showed a mistake once; what it was.
 #[test]
 fn seeds_that_found_something() {
-    let seeds: [u64; 1] = [
-        2, // A log that filled its ring was called corrupt.
+    let seeds = [
+        2,          // A log that filled its ring was called corrupt.
+        15_572_883, // A full log that was idle could not be closed.
     ];
     for seed in seeds {
         let fault = run_seed(seed, None).fault;
