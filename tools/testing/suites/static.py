@@ -209,16 +209,34 @@ BROKEN = (
 )
 
 
-def host(ctx, verdicts):
-    """Unit tests, properties and simulations of the pure layers."""
-    text = _command(ctx, verdicts, "cargo-test",
-                    ["cargo", "test", "--offline", "--release"],
-                    ctx.source / "tools/testing/host")
+def _cargo_test(ctx, verdicts, name, package):
+    """Run a package's tests; each is a case."""
+    text = _command(ctx, verdicts, name,
+                    ["cargo", "test", "--locked", "--release"],
+                    ctx.source / package)
     for match in re.finditer(r"^test (\S+).* \.\.\. (ok|FAILED|ignored)",
                              text, re.MULTILINE):
         verdict = {"ok": "ok", "FAILED": "FAIL"}.get(match[2])
         if verdict:
             verdicts.add(verdict, match[1])
+
+
+def host(ctx, verdicts):
+    """Unit tests, properties and simulations of the pure layers."""
+    _cargo_test(ctx, verdicts, "cargo-test", "tools/testing/host")
+
+
+def sim(ctx, verdicts):
+    """The simulator finds planted bugs, and nothing else in a short run."""
+    _cargo_test(ctx, verdicts, "sim-test", "tools/testing/sim")
+    text = _command(ctx, verdicts, "sim",
+                    ["cargo", "run", "--locked", "--release", "--",
+                     "--seconds", ctx.pick(45, 600),
+                     "--seed", ctx.seed * 1_000_000_000],
+                    ctx.source / "tools/testing/sim")
+    for line in text.splitlines():
+        if " violations" in line:
+            print(f"    sim: {line}", flush=True)
 
 
 def build(ctx, verdicts):
