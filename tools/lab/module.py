@@ -101,39 +101,19 @@ def _variables(um):
     return variables
 
 
-def build_module(kind="qemu", kdir=None, repo=REPO, choice=None):
+def build_module(kind="qemu", repo=REPO, choice=None):
     """Build the module and return its path.
 
-    `kind` is "qemu", for the stock kernel, or "um". With `kdir`, it is built
-    for that prepared tree instead, by the host's own tools.
+    `kind` is "qemu", for the stock kernel, or "um".
     """
     um = kind == "um"
-    repo = Path(repo).resolve()
-    if kdir is not None:
-        out = _compile_kdir(repo, Path(kdir).resolve(), _variables(um))
-    else:
-        choice = choice or Choice.from_env()
-        tree = um_tree(choice) if um else stock_tree(choice)
-        out = _compile(repo, tree, kind, _variables(um))
+    choice = choice or Choice.from_env()
+    tree = um_tree(choice) if um else stock_tree(choice)
+    out = _compile(Path(repo).resolve(), tree, kind, _variables(um))
     modules = sorted(out.glob("*.ko"))
     if not modules:
         raise LabError(f"the build made no .ko in {out}")
     return modules[0]
-
-
-def _compile_kdir(repo, kdir, variables):
-    """Build against a foreign tree; return the directory of the objects."""
-    if subprocess.run([_CHECK, kdir]).returncode:
-        raise LabError(f"{kdir} will not do; the reason is above")
-    out = CACHE / "out" / f"kdir-{digest([str(repo), str(kdir)])}"
-    out.mkdir(parents=True, exist_ok=True)
-    with lock(f"out-{out.name}"):
-        sync_sources(repo, out)
-        argv = ["make", "-C", kdir, f"M={out}",
-                *(f"{k}={v}" for k, v in variables.items()), "modules"]
-        if subprocess.run(argv, stdout=sys.stderr).returncode:
-            raise LabError(f"building the module for {kdir} failed")
-    return out
 
 
 def clippy(repo=REPO, choice=None):
