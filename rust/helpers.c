@@ -441,6 +441,59 @@ bool raid5c_xor_check(struct page **srcs, int n, void *scribble)
 	return !(result & SUM_CHECK_P_RESULT);
 }
 
+/*
+ * P and Q of @blocks: data in the order of its coefficients, NULL for zeroes,
+ * then P and Q, of which one may be NULL. @add: the data is added to what P and
+ * Q are. @offsets: @disks zeroes.
+ */
+void raid5c_syndrome(struct page **blocks, unsigned int *offsets, int disks,
+		     bool add, void *scribble)
+{
+	struct dma_async_tx_descriptor *tx;
+	struct async_submit_ctl submit;
+
+	init_async_submit(&submit, add ? ASYNC_TX_PQ_XOR_DST : 0, NULL, NULL,
+			  NULL, scribble);
+	tx = async_gen_syndrome(blocks, offsets, disks, PAGE_SIZE, &submit);
+	async_tx_quiesce(&tx);
+}
+
+/* Two data blocks from the others, P and Q: @a before @b. */
+void raid5c_recover_2data(struct page **blocks, unsigned int *offsets,
+			  int disks, int a, int b, void *scribble)
+{
+	struct dma_async_tx_descriptor *tx;
+	struct async_submit_ctl submit;
+
+	init_async_submit(&submit, 0, NULL, NULL, NULL, scribble);
+	tx = async_raid6_2data_recov(disks, PAGE_SIZE, a, b, blocks, offsets,
+				     &submit);
+	async_tx_quiesce(&tx);
+}
+
+/* One data block and P from the others and Q. */
+void raid5c_recover_datap(struct page **blocks, unsigned int *offsets,
+			  int disks, int a, void *scribble)
+{
+	struct dma_async_tx_descriptor *tx;
+	struct async_submit_ctl submit;
+
+	init_async_submit(&submit, 0, NULL, NULL, NULL, scribble);
+	tx = async_raid6_datap_recov(disks, PAGE_SIZE, a, blocks, offsets,
+				     &submit);
+	async_tx_quiesce(&tx);
+}
+
+bool raid5c_pages_equal(struct page *a, struct page *b)
+{
+	return !memcmp(page_address(a), page_address(b), PAGE_SIZE);
+}
+
+bool raid5c_can_add_syndrome(void)
+{
+	return raid6_can_xor_syndrome();
+}
+
 size_t raid5c_scribble_size(int disks)
 {
 	return sizeof(addr_conv_t) * (disks + 2);

@@ -9,7 +9,7 @@ use crate::{
         direct::{self, InFlight},
         round,
     },
-    lib::{clock::warn_limited, noio::NoIo, worklist::Worklist},
+    lib::{clock::warn_limited, noio::NoIo, worklist::Worklist, xor::can_add_syndrome},
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
         rdev::{Rdev, RdevFlag},
@@ -186,7 +186,7 @@ impl Array {
             blocked: self.is_blocked(),
             refuse_writes: self.journal_state() == JournalState::Lost,
             may_fix: self.mddev.ro() == 0 && self.journal_state() != JournalState::Lost,
-            rmw: true,
+            rmw: self.geo.parity_disks() < 2 || can_add_syndrome(),
             hold: !self.is_quiesced() && !self.cache.is_short(),
             repair: !self.mddev.recovery(Recovery::Check),
         }

@@ -50,8 +50,7 @@ pub(crate) struct Handler {
     pub(super) parts: KVec<Attached>,
     pub(super) tasks: KVec<Task>,
     pub(super) acts: Actions,
-    pub(super) p: usize,
-    pub(super) q: Option<usize>,
+    pub(super) place: ops::Place,
     fua: RowMask,
     /// Rows that the journal had no room for.
     pub(super) journal_wait: RowMask,
@@ -80,15 +79,14 @@ impl Handler {
     }
 
     /// A handler's things for a stripe of `members` strips.
-    pub(super) fn new(members: usize, pages: PageTable) -> Result<Self> {
+    pub(super) fn new(members: usize, place: ops::Place, pages: PageTable) -> Result<Self> {
         Ok(Self {
             pages,
             scratch: Scratch::new(members)?,
             parts: KVec::new(),
             tasks: KVec::from_elem(Task::default(), members, GFP_KERNEL)?,
             acts: Actions::default(),
-            p: 0,
-            q: None,
+            place,
             fua: RowMask::EMPTY,
             journal_wait: RowMask::EMPTY,
             units: KVec::new(),
@@ -180,8 +178,6 @@ impl Stripe {
             };
         }
         work.acts = inner.acts;
-        work.p = inner.st.p();
-        work.q = inner.st.q();
         work.fua = inner.st.fua();
         for (task, s) in work.tasks.iter_mut().zip(inner.strips.iter()) {
             task.acts = s.act;

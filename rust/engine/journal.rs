@@ -226,7 +226,7 @@ impl Journal {
             }
             let page = work.pages.get(slot, row).ok_or(PlaceError::TooLarge)?;
             task.sum = crc32c_page(self.seed, page);
-            if slot == work.p || Some(slot) == work.q {
+            if work.place.is_parity(slot) {
                 parity = parity.wrapping_add(1);
             } else {
                 data = data.wrapping_add(1);
@@ -296,7 +296,7 @@ impl Journal {
         let dev = DevSector::new(stripe.sector().wrapping_add(u64::from(row).wrapping_mul(8)));
         let mut meta = MetaBuilder::resume(&mut open.meta, open.used);
         for (slot, task) in work.tasks.iter().enumerate() {
-            if slot == work.p || Some(slot) == work.q || !task.written.has(row) {
+            if work.place.is_parity(slot) || !task.written.has(row) {
                 continue;
             }
             let slot16 = Slot::new(u16::try_from(slot)?);
@@ -308,10 +308,10 @@ impl Journal {
                 .map_err(|_| ENOSPC)?;
         }
         let sum = |slot: usize| work.tasks.get(slot).map(|t| t.sum);
-        let p = sum(work.p).ok_or(EINVAL)?;
-        meta.parity(dev, p, work.q.and_then(sum))
+        let p = sum(work.place.p).ok_or(EINVAL)?;
+        meta.parity(dev, p, work.place.q.and_then(sum))
             .map_err(|_| ENOSPC)?;
-        for slot in [Some(work.p), work.q].into_iter().flatten() {
+        for slot in [Some(work.place.p), work.place.q].into_iter().flatten() {
             let page = work.pages.get(slot, row).ok_or(EINVAL)?;
             open.pages
                 .push_within_capacity(page.clone())

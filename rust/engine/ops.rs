@@ -2,10 +2,14 @@
 
 //! Copies and parity, by the stripe's handler and outside its lock.
 
-use super::{handle::Handler, stripe::Attached, table::PageTable};
+use super::{
+    handle::{Handler, Task},
+    stripe::Attached,
+    table::PageTable,
+};
 use crate::{
-    lib::xor::Scratch,
-    raid::{mask::RowMask, stripe::Actions},
+    lib::xor::{Scratch, Syndrome},
+    raid::{geometry::Geometry, mask::RowMask, stripe::Actions, units::DevSector},
 };
 use kernel::prelude::*;
 
@@ -82,11 +86,11 @@ pub(super) fn run(work: &mut Handler, acts: &Actions) -> OpsDone {
     // Row by row, so that what was copied is still in the CPU's cache when its
     // parity is made.
     for row in acts.rmw.iter() {
-        let out = xor_written(work, row);
+        let out = change_parity(work, row);
         drain(work, row);
         note(
             row,
-            out.and_then(|()| xor_written(work, row)).map(|()| true),
+            out.and_then(|()| change_parity(work, row)).map(|()| true),
         );
     }
     for row in acts.rcw.iter() {
@@ -102,26 +106,140 @@ pub(super) fn run(work: &mut Handler, acts: &Actions) -> OpsDone {
     done
 }
 
-fn is_parity(p: usize, q: Option<usize>, slot: usize) -> bool {
-    slot == p || Some(slot) == q
+/// Where a stripe's parity is.
+pub(super) struct Place {
+    pub(super) p: usize,
+    pub(super) q: Option<usize>,
+    /// Sources of Q, P's and Q's own places included if they count.
+    sources: usize,
+    /// The positions of the members' coefficients in Q; empty without Q.
+    positions: KVec<Option<u16>>,
 }
 
-/// Rebuilds the one strip of `row` that is the op's result from all others.
+impl Place {
+    /// The place of parity around a member's sector.
+    pub(super) fn new(geo: &Geometry, sector: DevSector) -> Result<Self> {
+        let place = geo.placement(sector);
+        let mut positions = KVec::new();
+        if place.q.is_some() {
+            let members = usize::try_from(geo.raid_disks())?;
+            positions = KVec::from_elem(None, members, GFP_KERNEL)?;
+            for (position, slot) in geo.syndrome_order(sector) {
+                *positions.get_mut(slot.index()).ok_or(EINVAL)? = Some(position);
+            }
+        }
+        Ok(Self {
+            p: place.p.index(),
+            q: place.q.map(|q| q.index()),
+            sources: usize::try_from(geo.syndrome_disks())?,
+            positions,
+        })
+    }
+
+    /// Whether the member has parity here.
+    pub(super) fn is_parity(&self, slot: usize) -> bool {
+        slot == self.p || Some(slot) == self.q
+    }
+
+    /// The position of the member's coefficient in Q; none for parity.
+    fn position(&self, slot: usize) -> Option<usize> {
+        self.positions.get(slot)?.map(usize::from)
+    }
+}
+
+/// Rebuilds the strips of `row` that are the op's result, one or two, from all
+/// others.
 fn compute(work: &mut Handler, row: u32) -> Result {
-    let target = work
+    let mut targets = work
         .tasks
         .iter()
-        .position(|t| t.result.has(row))
-        .ok_or(EINVAL)?;
-    let slots = (0..work.tasks.len()).filter(|&s| s != target && Some(s) != work.q);
+        .enumerate()
+        .filter(|(_, t)| t.result.has(row))
+        .map(|(slot, _)| slot);
+    let first = targets.next().ok_or(EINVAL)?;
+    let second = targets.next();
+    if targets.next().is_some() {
+        return Err(EINVAL);
+    }
+    let Place { p, q, .. } = work.place;
+    let is_q = |slot: usize| Some(slot) == q;
+    let position = |slot: usize| work.place.position(slot).ok_or(EINVAL);
+    match second {
+        None if is_q(first) => make_q(work, row),
+        None => xor_others(work, row, first),
+        Some(_) if q.is_none() => Err(EINVAL),
+        Some(second) if is_q(first) || is_q(second) => {
+            let other = if is_q(first) { second } else { first };
+            if other == p {
+                return reconstruct(work, row);
+            }
+            xor_others(work, row, other)?;
+            make_q(work, row)
+        }
+        Some(second) if first == p || second == p => {
+            let at = position(if first == p { second } else { first })?;
+            whole_row(work, row)?.recover_data_and_p(at)
+        }
+        Some(second) => {
+            let (a, b) = (position(first)?, position(second)?);
+            whole_row(work, row)?.recover_data(a, b)
+        }
+    }
+}
+
+/// Rebuilds a data strip or P from P and the data, without Q.
+fn xor_others(work: &mut Handler, row: u32, target: usize) -> Result {
+    let q = work.place.q;
+    let slots = (0..work.tasks.len()).filter(|&s| s != target && Some(s) != q);
     xor_to(&work.pages, &mut work.scratch, row, target, slots)
 }
 
-/// Makes P from all data.
+/// Makes P, and Q if there is one, from all data.
 fn reconstruct(work: &mut Handler, row: u32) -> Result {
-    let (p, q) = (work.p, work.q);
-    let slots = (0..work.tasks.len()).filter(|&s| !is_parity(p, q, s));
+    if work.place.q.is_some() {
+        return whole_row(work, row)?.generate();
+    }
+    let p = work.place.p;
+    let slots = (0..work.tasks.len()).filter(|&s| s != p);
     xor_to(&work.pages, &mut work.scratch, row, p, slots)
+}
+
+/// Makes Q from all data.
+fn make_q(work: &mut Handler, row: u32) -> Result {
+    row_with_q(work, row, |_| true, false)?.generate()
+}
+
+/// A row's data, P and Q.
+fn whole_row(work: &mut Handler, row: u32) -> Result<Syndrome<'_, '_>> {
+    row_with_q(work, row, |_| true, true)
+}
+
+/// The data of a row that `wanted` asks for, Q, and P if `with_p`.
+fn row_with_q<'w>(
+    work: &'w mut Handler,
+    row: u32,
+    wanted: impl Fn(&Task) -> bool,
+    with_p: bool,
+) -> Result<Syndrome<'w, 'w>> {
+    let Handler {
+        pages,
+        scratch,
+        tasks,
+        place,
+        ..
+    } = work;
+    let page = |slot: usize| pages.get(slot, row).ok_or(EINVAL);
+    let mut list = scratch.syndrome(place.sources)?;
+    for (slot, task) in tasks.iter().enumerate() {
+        if let Some(position) = place.position(slot).filter(|_| wanted(task)) {
+            list.data(position, page(slot)?)?;
+        }
+    }
+    list.q(page(place.q.ok_or(EINVAL)?)?)?;
+    if with_p {
+        list.p(page(place.p)?)?;
+    }
+    Ok(list)
 }
 
 fn xor_to(
@@ -138,10 +256,13 @@ fn xor_to(
     list.xor_to(pages.get(target, row).ok_or(EINVAL)?)
 }
 
-/// Takes the content of the strips to be written out of P, or puts it in.
-fn xor_written(work: &mut Handler, row: u32) -> Result {
+/// Takes the content of the strips to be written out of parity, or puts it in.
+fn change_parity(work: &mut Handler, row: u32) -> Result {
+    if work.place.q.is_some() {
+        return row_with_q(work, row, |t| t.acts.drain.has(row), true)?.add();
+    }
     let mut list = work.scratch.row();
-    list.push(work.pages.get(work.p, row).ok_or(EINVAL)?)?;
+    list.push(work.pages.get(work.place.p, row).ok_or(EINVAL)?)?;
     for (slot, task) in work.tasks.iter().enumerate() {
         if task.acts.drain.has(row) {
             list.push(work.pages.get(slot, row).ok_or(EINVAL)?)?;
@@ -150,14 +271,29 @@ fn xor_written(work: &mut Handler, row: u32) -> Result {
     list.xor_into_first()
 }
 
-/// Whether P is right; destroys it.
+/// Whether parity is right; destroys P.
 fn check(work: &mut Handler, row: u32) -> Result<bool> {
+    let Place { p, q, .. } = work.place;
+    let page = |slot: usize| work.pages.get(slot, row).ok_or(EINVAL);
     let mut list = work.scratch.row();
-    list.push(work.pages.get(work.p, row).ok_or(EINVAL)?)?;
+    list.push(page(p)?)?;
     for slot in 0..work.tasks.len() {
-        if !is_parity(work.p, work.q, slot) {
-            list.push(work.pages.get(slot, row).ok_or(EINVAL)?)?;
+        if !work.place.is_parity(slot) {
+            list.push(page(slot)?)?;
         }
     }
-    list.check_first()
+    let good = list.check_first()?;
+    let Some(q) = q.filter(|_| good) else {
+        return Ok(good);
+    };
+    // P is no more, so its page has room for what Q should be.
+    let mut list = work.scratch.syndrome(work.place.sources)?;
+    for slot in 0..work.tasks.len() {
+        if let Some(position) = work.place.position(slot) {
+            list.data(position, page(slot)?)?;
+        }
+    }
+    list.q(page(p)?)?;
+    list.generate()?;
+    Ok(page(p)?.is_equal(page(q)?))
 }

@@ -11,6 +11,7 @@ use crate::{
     lib::{
         noio::NoIo,
         show::{eopnotsupp, Show},
+        xor::MAX_SYNDROME,
     },
     md::{
         mddev::{Flag, Mddev, Recovery, MAX_SECTOR},
@@ -18,7 +19,11 @@ use crate::{
         rdev::{Rdev, RdevFlag, RdevSlot},
         thread::{self, ArrayThread},
     },
-    raid::{geometry::Geometry, stripe::Access, units::ArraySector},
+    raid::{
+        geometry::Geometry,
+        stripe::Access,
+        units::{ArraySector, Slot},
+    },
 };
 use core::fmt;
 use kernel::{
@@ -104,7 +109,7 @@ impl Array {
             return Err(EIO);
         }
         mddev.set_dev_sectors(self.whole_chunks(mddev.dev_sectors()));
-        if degraded > self.parity_only(mddev) && mddev.resync_offset() != MAX_SECTOR {
+        if degraded > self.parity_only() && mddev.resync_offset() != MAX_SECTOR {
             if mddev.ok_start_degraded() != 0 {
                 pr_crit!(
                     "{}: starting dirty degraded array - data corruption possible\n",
@@ -123,14 +128,14 @@ impl Array {
 
     /// Members that are there but not in sync, and hold nothing but parity: an
     /// array that is dirty loses nothing by them.
-    fn parity_only(&self, mddev: &Mddev) -> i32 {
-        let slot = match (mddev.level(), mddev.new_layout()) {
-            (4, _) | (_, 5) => self.members.len().saturating_sub(1),
-            (_, 4) => 0,
-            _ => return 0,
+    fn parity_only(&self) -> i32 {
+        let lost = |slot: &usize| {
+            u16::try_from(*slot).is_ok_and(|n| self.geo.is_parity_only(Slot::new(n)))
+                && self.members.slot(*slot).is_some_and(|s| !s.is_vacant())
+                && self.members.access_at(*slot, MAX_SECTOR) != Access::Full
         };
-        let there = self.members.slot(slot).is_some_and(|s| !s.is_vacant());
-        i32::from(there && self.members.access_at(slot, MAX_SECTOR) != Access::Full)
+        let n = (0..self.members.len()).filter(lost).count();
+        i32::try_from(n).unwrap_or(0)
     }
 
     /// Rounds a member's size down to whole chunks.
@@ -201,12 +206,15 @@ impl Personality for Array {
             );
         }
         let geo = geometry(mddev)?;
-        if mddev.level() == 6 {
+        // P and Q come on top.
+        let most = MAX_SYNDROME.saturating_sub(2);
+        if geo.parity_disks() == 2 && usize::try_from(geo.syndrome_disks())? > most {
             pr_err!(
-                "{}: level 6 is not supported by this version; use raid456 for this array\n",
-                mddev.name()
+                "{}: level 6 works with Q of at most {} members\n",
+                mddev.name(),
+                most
             );
-            return Err(eopnotsupp());
+            return Err(EINVAL);
         }
         if mddev.flag(Flag::HasPpl) {
             pr_err!(

@@ -7,6 +7,7 @@ use super::{
     array::Array,
     cache::{Link, Shard},
     handle::Handler,
+    ops::Place,
     table::PageTable,
 };
 use crate::{
@@ -182,16 +183,16 @@ impl Stripe {
     ) -> Result<Arc<Self>> {
         let rows = array.geo.rows_per_stripe();
         let members = array.members.len();
-        let place = array.geo.placement(array.stripe_sector(index));
+        let place = Place::new(&array.geo, array.stripe_sector(index))?;
         let strips = KVec::from_elem(Strip::new(), members, GFP_KERNEL)?;
         let incoming = KVec::with_capacity(INCOMING, GFP_KERNEL)?;
-        let st = State::new(rows, place.p.index(), place.q.map(|q| q.index()));
+        let st = State::new(rows, place.p, place.q);
         let pages = PageTable::new(
             members,
             usize::try_from(rows)?,
             array.cache.budget().clone(),
         )?;
-        let handler = Handler::new(members, pages)?;
+        let handler = Handler::new(members, place, pages)?;
         Arc::pin_init(
             pin_init!(Self {
                 array: array.clone(),

@@ -42,6 +42,12 @@ impl Page {
         self.ptr.as_ptr()
     }
 
+    /// Whether the pages hold the same; to be asked when nothing writes them.
+    pub(crate) fn is_equal(&self, other: &Self) -> bool {
+        // SAFETY: Two valid pages of the direct map.
+        unsafe { sys::raid5c_pages_equal(self.as_ptr(), other.as_ptr()) }
+    }
+
     /// Address of the first byte, valid as long as `self`.
     pub(crate) fn address(&self) -> *mut u8 {
         // SAFETY: A valid page of the direct map.

@@ -7,10 +7,25 @@ use crate::sys;
 use core::marker::PhantomData;
 use kernel::{bindings, prelude::*};
 
+/// Fewest and most pages of a row with Q that async_tx takes.
+///
+/// Source: `MAX_DISKS` and the checks of `crypto/async_tx/async_pq.c`.
+const MIN_SYNDROME: usize = 4;
+pub(crate) const MAX_SYNDROME: usize = 255;
+
+/// Whether the CPU's algorithm can change Q by what is added to it, which
+/// read-modify-write needs.
+pub(crate) fn can_add_syndrome() -> bool {
+    // SAFETY: Only looks at which algorithm was chosen at load time.
+    unsafe { sys::raid5c_can_add_syndrome() }
+}
+
 /// Room for the page lists of one row at a time.
 pub(crate) struct Scratch {
     list: KVec<*mut bindings::page>,
     scribble: KVec<u8>,
+    /// As many zeroes as the list can have pages.
+    offsets: KVec<u32>,
 }
 
 // SAFETY: The pointers are only set and used within one `Row`, which borrows
@@ -25,6 +40,27 @@ impl Scratch {
         Ok(Self {
             list: KVec::with_capacity(disks + 2, GFP_KERNEL)?,
             scribble: KVec::from_elem(0, bytes, GFP_KERNEL)?,
+            offsets: KVec::from_elem(0, disks + 2, GFP_KERNEL)?,
+        })
+    }
+
+    /// Starts the list of a row with Q of `sources` data pages, all zeroes so
+    /// far.
+    pub(crate) fn syndrome(&mut self, sources: usize) -> Result<Syndrome<'_, '_>> {
+        let blocks = sources.checked_add(2).ok_or(EINVAL)?;
+        if !(MIN_SYNDROME..=MAX_SYNDROME).contains(&blocks) || blocks > self.offsets.len() {
+            return Err(EINVAL);
+        }
+        self.list.clear();
+        for _ in 0..blocks {
+            self.list
+                .push_within_capacity(core::ptr::null_mut())
+                .map_err(|_| EINVAL)?;
+        }
+        Ok(Syndrome {
+            scratch: self,
+            sources,
+            pages: PhantomData,
         })
     }
 
@@ -103,5 +139,137 @@ impl<'p> Row<'_, 'p> {
         };
         self.scratch.list.clear();
         Ok(good)
+    }
+}
+
+/// The pages of one row with P and Q: data by the position of its coefficient
+/// in Q.
+pub(crate) struct Syndrome<'s, 'p> {
+    scratch: &'s mut Scratch,
+    sources: usize,
+    pages: PhantomData<&'p Page>,
+}
+
+impl<'p> Syndrome<'_, 'p> {
+    fn set(&mut self, at: usize, page: &'p Page) -> Result {
+        *self.scratch.list.get_mut(at).ok_or(EINVAL)? = page.as_ptr();
+        Ok(())
+    }
+
+    /// Puts a data page where its coefficient is.
+    pub(crate) fn data(&mut self, position: usize, page: &'p Page) -> Result {
+        if position >= self.sources {
+            return Err(EINVAL);
+        }
+        self.set(position, page)
+    }
+
+    /// Puts P there; without it P is not made.
+    pub(crate) fn p(&mut self, page: &'p Page) -> Result {
+        self.set(self.sources, page)
+    }
+
+    /// Puts Q there; without it Q is not made.
+    pub(crate) fn q(&mut self, page: &'p Page) -> Result {
+        self.set(self.sources.wrapping_add(1), page)
+    }
+
+    /// Whether the page at a position is there.
+    fn has(&self, at: usize) -> bool {
+        self.scratch
+            .list
+            .get(at)
+            .is_some_and(|page| !page.is_null())
+    }
+
+    fn has_p(&self) -> bool {
+        self.has(self.sources)
+    }
+
+    fn has_q(&self) -> bool {
+        self.has(self.sources.wrapping_add(1))
+    }
+
+    fn run(self, add: bool) -> Result {
+        let n = i32::try_from(self.scratch.list.len())?;
+        // SAFETY: All pages are borrowed for 'p, and are alive; at least one of
+        // P and Q is there (both with `add`, which the callers checked); the
+        // number of blocks is one that async_tx takes; the scribble and the
+        // offsets have room for that many.
+        unsafe {
+            sys::raid5c_syndrome(
+                self.scratch.list.as_mut_ptr(),
+                self.scratch.offsets.as_mut_ptr(),
+                n,
+                add,
+                self.scratch.scribble.as_mut_ptr().cast(),
+            )
+        };
+        self.scratch.list.clear();
+        Ok(())
+    }
+
+    /// Makes P and Q, or the one that is there.
+    pub(crate) fn generate(self) -> Result {
+        if !self.has_p() && !self.has_q() {
+            return Err(EINVAL);
+        }
+        self.run(false)
+    }
+
+    /// Adds the data to P and Q: takes it out where it is in, puts it in where
+    /// it is not. An error if the algorithm cannot.
+    pub(crate) fn add(self) -> Result {
+        if !self.has_p() || !self.has_q() || !can_add_syndrome() {
+            return Err(EINVAL);
+        }
+        self.run(true)
+    }
+
+    /// Makes the data pages at positions `a` and `b` from the others, P and Q.
+    pub(crate) fn recover_data(self, a: usize, b: usize) -> Result {
+        let (a, b) = (a.min(b), a.max(b));
+        let there = self.has(a) && self.has(b) && self.has_p() && self.has_q();
+        if a == b || b >= self.sources || !there {
+            return Err(EINVAL);
+        }
+        let n = i32::try_from(self.scratch.list.len())?;
+        let (a, b) = (i32::try_from(a)?, i32::try_from(b)?);
+        // SAFETY: As in `run`; the two pages, P and Q are there, and the
+        // positions are different ones below the sources.
+        unsafe {
+            sys::raid5c_recover_2data(
+                self.scratch.list.as_mut_ptr(),
+                self.scratch.offsets.as_mut_ptr(),
+                n,
+                a,
+                b,
+                self.scratch.scribble.as_mut_ptr().cast(),
+            )
+        };
+        self.scratch.list.clear();
+        Ok(())
+    }
+
+    /// Makes the data page at position `a`, and P, from the others and Q.
+    pub(crate) fn recover_data_and_p(self, a: usize) -> Result {
+        let there = self.has(a) && self.has_p() && self.has_q();
+        if a >= self.sources || !there {
+            return Err(EINVAL);
+        }
+        let n = i32::try_from(self.scratch.list.len())?;
+        let a = i32::try_from(a)?;
+        // SAFETY: As in `recover_data`.
+        unsafe {
+            sys::raid5c_recover_datap(
+                self.scratch.list.as_mut_ptr(),
+                self.scratch.offsets.as_mut_ptr(),
+                n,
+                a,
+                self.scratch.scribble.as_mut_ptr().cast(),
+            )
+        };
+        self.scratch.list.clear();
+        Ok(())
     }
 }

@@ -281,6 +281,17 @@ impl Geometry {
         self.placement_of_row(self.row(sector))
     }
 
+    /// Tells whether the member holds parity and nothing else, in every row.
+    pub(crate) fn is_parity_only(&self, slot: Slot) -> bool {
+        let place = self.placement_of_row(0);
+        let p_stays = match self.rotation {
+            Rotation::First | Rotation::Last => true,
+            Rotation::Left | Rotation::LeftAhead | Rotation::Right => false,
+        };
+        let q_stays = p_stays || matches!(self.second, Second::Last);
+        (p_stays && slot == place.p) || (q_stays && place.q == Some(slot))
+    }
+
     /// Returns the member that holds the data chunk `data_index` of the chunk row around a sector.
     ///
     /// An index that is too large counts on from zero.
@@ -311,7 +322,6 @@ impl Geometry {
     }
 
     /// Returns the number of sources of Q: the data disks, or for DDF all members.
-    #[allow(dead_code)] // for level 6
     pub(crate) const fn syndrome_disks(&self) -> u32 {
         if self.ddf {
             self.raid_disks()
@@ -326,7 +336,6 @@ impl Geometry {
     /// md counts the data members from the one after Q on. DDF counts all members from the first
     /// on, so that the positions of P and Q are left out here and stand for zeroes. Without Q the
     /// order is that of the members.
-    #[allow(dead_code)] // for level 6
     pub(crate) fn syndrome_order(&self, sector: DevSector) -> SyndromeOrder {
         let place = self.placement(sector);
         let start = match (self.ddf, place.q) {
@@ -436,7 +445,6 @@ impl Geometry {
 
 /// The data members of a row in the order of Q's coefficients; see [`Geometry::syndrome_order`].
 #[derive(Clone, Debug)]
-#[allow(dead_code)] // for level 6
 pub(crate) struct SyndromeOrder {
     place: Placement,
     raid_disks: u16,

@@ -231,11 +231,13 @@ impl State {
     }
 
     /// Index of P's strip.
+    #[allow(dead_code)] // the simulator asks
     pub(crate) fn p(&self) -> usize {
         self.p
     }
 
     /// Index of Q's strip, if the array has Q.
+    #[allow(dead_code)] // the simulator asks
     pub(crate) fn q(&self) -> Option<usize> {
         self.q
     }

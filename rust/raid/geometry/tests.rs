@@ -488,3 +488,28 @@ fn impossible_arrays_are_refused() {
         "level 1 is not 4, 5 or 6"
     );
 }
+
+/// Against the definition: parity in every row of two turns.
+#[test]
+fn members_with_nothing_but_parity() {
+    for (level, layouts) in [(4, 0..=0), (5, 0..=5), (6, 0..=20)] {
+        for layout in layouts {
+            for disks in 3..8 {
+                let Ok(geo) = Geometry::new(level, layout, disks, 8) else {
+                    continue;
+                };
+                for slot in 0..disks as u16 {
+                    let always = (0..2 * u64::from(disks)).all(|row| {
+                        let place = geo.placement(DevSector::new(row * 8));
+                        place.is_parity(Slot::new(slot))
+                    });
+                    assert_eq!(
+                        geo.is_parity_only(Slot::new(slot)),
+                        always,
+                        "level {level}, layout {layout}, {disks} members, member {slot}"
+                    );
+                }
+            }
+        }
+    }
+}

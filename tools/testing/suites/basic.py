@@ -23,6 +23,24 @@ def _matrix(full):
     return list(dict.fromkeys(specs))
 
 
+LAYOUTS_6 = LAYOUTS + (
+    "ddf-zero-restart", "ddf-N-restart", "ddf-N-continue",
+    "left-asymmetric-6", "right-asymmetric-6", "left-symmetric-6",
+    "right-symmetric-6", "parity-first-6")
+
+
+def raid6(ctx, verdicts):
+    """Level 6 with any two members missing, and raid456's opinion of it."""
+    specs = [f"{4 + i % 4}:{CHUNKS[i % len(CHUNKS)]}:{layout}"
+             for i, layout in enumerate(LAYOUTS_6)]
+    if ctx.full:
+        specs = [f"{n}:{chunk}:{layout}" for n in (4, 5, 6, 7)
+                 for chunk in CHUNKS for layout in LAYOUTS_6]
+    for i in range(0, len(specs), 60):
+        run_job(ctx, verdicts, "um", "raid6.sh", f"raid6-{i}",
+                [24] * 7 + [64], specs[i:i + 60], timeout=1800, cpus=2)
+
+
 def basic(ctx, verdicts):
     """All shapes, at native speed."""
     specs = _matrix(ctx.full)
