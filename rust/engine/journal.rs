@@ -18,7 +18,7 @@ use crate::{
     journal::{
         format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
         log::{FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed},
-        ring::Ring,
+        ring::{Ring, MAX_UNIT_BLOCKS},
         unit::{Outcome, Position, Unit, UnitRef},
     },
     lib::{
@@ -52,8 +52,8 @@ const DEPTH: usize = 4;
 /// Flushes of the journal in flight at most.
 const FLUSHES: u8 = 2;
 
-/// Pages of a unit, at most: what fits in a meta block, and the block itself.
-const UNIT_PAGES: usize = 208;
+/// Pages of a unit, at most, and so its rows.
+const UNIT_PAGES: usize = MAX_UNIT_BLOCKS as usize - 1;
 
 /// The unit that takes rows.
 struct Open {
@@ -188,7 +188,15 @@ impl Journal {
                     self.busy.xchg(1, Full);
                     work.journal_wait.insert(RowMask::single(row));
                 }
-                Err(PlaceError::TooLarge | PlaceError::Failed) => self.fail_row(stripe, row),
+                Err(PlaceError::TooLarge) => {
+                    pr_err!(
+                        "{}: internal error: a row of the stripe at member sector {} is too large for the journal; please report this\n",
+                        self.array.mddev.name(),
+                        stripe.sector()
+                    );
+                    self.fail_row(stripe, row);
+                }
+                Err(PlaceError::Failed) => self.fail_row(stripe, row),
             }
         }
         if work.journal_wait.any() {
@@ -243,7 +251,17 @@ impl Journal {
         if let Some(full) = full {
             self.submit(full);
         }
-        entered.map_err(|_| PlaceError::Failed)?;
+        if entered.is_err() {
+            // The log counts on what is not there: nothing of this unit, and
+            // nothing after it, may become stable.
+            pr_err!(
+                "{}: internal error: a row does not fit into its journal unit {}; please report this\n",
+                self.array.mddev.name(),
+                placed.unit.seq()
+            );
+            self.device_failed();
+            return Err(PlaceError::Failed);
+        }
         Ok(placed.unit)
     }
 

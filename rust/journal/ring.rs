@@ -12,6 +12,10 @@ const RECLAIM_LIMIT: u64 = 10 * 1024 * 1024 / 4;
 /// The fewest blocks that can hold a unit of a meta block alone; see [`Ring::max_unit_blocks`].
 const MIN_BLOCKS: u64 = 4;
 
+/// The most blocks of a unit: what one write to a device takes, `BIO_MAX_VECS` pages. A meta block
+/// could name more: with two parities, 338 pages.
+pub(crate) const MAX_UNIT_BLOCKS: u64 = 256;
+
 /// The ring of blocks `0..blocks`.
 ///
 /// # Invariants
@@ -89,12 +93,13 @@ impl Ring {
         (self.blocks / 4).min(RECLAIM_LIMIT)
     }
 
-    /// Returns the blocks that a unit may have, its meta block included: a quarter of the ring.
+    /// Returns the blocks that a unit may have, its meta block included: a quarter of the ring, and
+    /// no more than [`MAX_UNIT_BLOCKS`].
     ///
     /// The tail stays on the last unit that is done, so a log that is idle still uses that unit's
     /// blocks; with this limit there is always room for the next one.
     pub(crate) fn max_unit_blocks(&self) -> u64 {
-        self.blocks / 4
+        (self.blocks / 4).min(MAX_UNIT_BLOCKS)
     }
 
     fn fold(&self, block: u64) -> u64 {

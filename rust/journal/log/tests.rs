@@ -462,3 +462,30 @@ fn much_to_reclaim_is_worth_a_superblock() {
         assert_eq!(log.wants_reclaim(), 1 + 3 * nth > 25);
     }
 }
+
+/// With two parities a meta block has room for more pages than one write to the journal takes.
+#[test]
+fn a_unit_is_one_write() {
+    let ring = Ring::new(10_000).unwrap();
+    let (tail, head) = (position(0, 10), position(1, 11));
+    for (data, parity) in [(1, 2), (0, 2), (1, 1), (5, 2)] {
+        let units = vec![Unit::VACANT; 8];
+        let mut log = Log::new(units, ring, tail, head, VOLATILE).unwrap();
+        for _ in 0..1000 {
+            let placed = log.place(data, parity).unwrap();
+            let blocks = log.unit_extent(placed.unit).unwrap().blocks;
+            assert!(
+                blocks <= 256,
+                "{blocks} blocks of {data} and {parity} pages"
+            );
+            if let Some(full) = placed.closed {
+                log.written(full, true).unwrap();
+                let ticket = log.next_flush(FlushFor::Rows).unwrap();
+                log.flushed(ticket, true);
+                let (unit, _) = log.next_stable().unwrap();
+                let rows = log.rows_pending(unit).unwrap();
+                log.row_done(unit, rows).unwrap();
+            }
+        }
+    }
+}
