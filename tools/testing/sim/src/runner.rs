@@ -60,13 +60,13 @@ pub fn run_seed(seed: u64, bug: Option<Bug>) -> Outcome {
     play(Tape::dice(seed, false), false, bug, false).outcome
 }
 
-/// Runs one seed and tells its story; shrinks it first, for `limit` at most, if it fails.
-pub fn tell_seed(seed: u64, bug: Option<Bug>, limit: Duration) -> Outcome {
+/// Runs one seed and tells its story; shrinks it first, in `tries` at most, if it fails.
+pub fn tell_seed(seed: u64, bug: Option<Bug>, tries: u32) -> Outcome {
     let played = play(Tape::dice(seed, true), false, bug, true);
     let Some((kind, _)) = played.outcome.fault.clone() else {
         return played.outcome;
     };
-    let decisions = shrink(played.decisions, limit, |decisions| {
+    let decisions = shrink(played.decisions, tries, |decisions| {
         let again = play(Tape::replay(decisions.clone()), true, bug, false);
         again.outcome.fault.is_some_and(|(k, _)| k == kind)
     });
