@@ -75,7 +75,7 @@ fn a_recovery_that_does_not_flush_is_found() {
 fn some_runs(threads: usize) -> (Stats, u64) {
     let total = campaign(&Plan {
         seed: 1_000_000,
-        time: Duration::from_secs(600),
+        time: Duration::from_secs(3600),
         runs: 1500,
         threads,
         bug: None,
