@@ -3,7 +3,10 @@
 //! `/sys/block/mdX/md`: the attributes of a parity array.
 
 use super::array::Array;
-use crate::lib::show::eopnotsupp;
+use crate::lib::{
+    parse::{self, JournalMode},
+    show::eopnotsupp,
+};
 use crate::md::{
     mddev::Mddev,
     personality::with_private,
@@ -18,9 +21,6 @@ struct Attrs;
 const CACHE_SIZE: usize = 0;
 const CACHE_ACTIVE: usize = 1;
 const JOURNAL_MODE: usize = 2;
-
-/// Bounds of `stripe_cache_size`, as the C driver has them.
-const CACHE_ROWS: core::ops::RangeInclusive<usize> = 17..=32768;
 
 impl Attributes for Attrs {
     fn show(index: usize, mddev: &Mddev, out: &mut dyn fmt::Write) -> Result {
@@ -41,31 +41,37 @@ impl Attributes for Attrs {
         }
     }
 
-    fn store(index: usize, mddev: &Mddev, text: &str) -> Result {
+    fn store(index: usize, mddev: &Mddev, text: &[u8]) -> Result {
         match index {
             CACHE_SIZE => {
-                let rows = text.trim().parse::<usize>().map_err(|_| EINVAL)?;
-                if !CACHE_ROWS.contains(&rows) {
-                    return Err(EINVAL);
-                }
+                let rows = parse::number(text).ok_or(EINVAL)?;
                 mddev
-                    .locked(|| with_private::<Array, _>(mddev, |a| a.set_cache_rows(rows)))?
-                    .ok_or(ENODEV)
+                    .locked(|| with_private::<Array, _>(mddev, |a| set_cache_rows(a, rows)))?
+                    .ok_or(ENODEV)?
             }
-            JOURNAL_MODE => mddev
-                .locked(|| with_private::<Array, _>(mddev, |a| set_mode(a, text)))?
-                .ok_or(ENODEV)?,
+            JOURNAL_MODE => {
+                let mode = JournalMode::parse(text).ok_or(EINVAL)?;
+                mddev
+                    .locked(|| with_private::<Array, _>(mddev, |a| set_mode(a, mode)))?
+                    .ok_or(ENODEV)?
+            }
             _ => Err(EINVAL),
         }
     }
 }
 
-fn set_mode(array: &Array, mode: &str) -> Result {
+fn set_cache_rows(array: &Array, rows: u64) -> Result {
+    array.set_cache_rows(parse::cache_rows(rows).ok_or(EINVAL)?);
+    Ok(())
+}
+
+fn set_mode(array: &Array, mode: JournalMode) -> Result {
+    if array.journal().is_none() {
+        return Err(ENODEV);
+    }
     match mode {
-        "write-through" | "write-back" if array.journal().is_none() => Err(ENODEV),
-        "write-through" => Ok(()),
-        "write-back" => Err(eopnotsupp()),
-        _ => Err(EINVAL),
+        JournalMode::WriteThrough => Ok(()),
+        JournalMode::WriteBack => Err(eopnotsupp()),
     }
 }
 

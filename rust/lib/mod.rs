@@ -6,6 +6,7 @@ pub(crate) mod checksum;
 pub(crate) mod clock;
 pub(crate) mod noio;
 pub(crate) mod page;
+pub(crate) mod parse;
 pub(crate) mod show;
 pub(crate) mod worklist;
 pub(crate) mod workqueue;

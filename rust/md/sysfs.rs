@@ -11,8 +11,8 @@ use kernel::{bindings, error::to_result, prelude::*};
 pub(crate) trait Attributes: 'static {
     /// Shows attribute `index`.
     fn show(index: usize, mddev: &Mddev, out: &mut dyn fmt::Write) -> Result;
-    /// Takes what was written to attribute `index`, without a final newline.
-    fn store(index: usize, mddev: &Mddev, text: &str) -> Result;
+    /// Takes what was written to attribute `index`, as it was written.
+    fn store(index: usize, mddev: &Mddev, text: &[u8]) -> Result;
 }
 
 /// The C side of one attribute; `I` is its number.
@@ -56,11 +56,7 @@ impl<A: Attributes, const I: usize> Attribute<A, I> {
         len: usize,
     ) -> isize {
         // SAFETY: sysfs gives `len` valid bytes.
-        let bytes = unsafe { core::slice::from_raw_parts(page, len) };
-        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let Ok(text) = core::str::from_utf8(bytes) else {
-            return EINVAL.to_errno() as isize;
-        };
+        let text = unsafe { core::slice::from_raw_parts(page, len) };
         // SAFETY: md holds a reference of the mddev.
         match A::store(I, unsafe { Mddev::from_raw(mddev) }, text) {
             Ok(()) => len as isize,

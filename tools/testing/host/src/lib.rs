@@ -11,6 +11,8 @@
 
 #[path = "../../../../rust/journal/mod.rs"]
 mod journal;
+#[path = "../../../../rust/lib/parse.rs"]
+mod parse;
 #[path = "../../../../rust/raid/mod.rs"]
 mod raid;
 
