@@ -50,7 +50,7 @@ impl Patient<'_> {
     /// Writes a field of an entry.
     fn change_entry(&mut self, input: &mut Input<'_>) {
         let block = self.meta(input);
-        let Some(page) = self.seed.base.blocks.get(&block) else {
+        let Some(page) = self.seed.base.get(block) else {
             return;
         };
         let places = entries(page);

@@ -72,17 +72,13 @@ fn decode(name: &'static str, file: &[u8]) -> Seed {
         tail: input.u64(),
         ..sb
     };
-    let mut base = Base {
-        seed,
-        ..Base::default()
-    };
+    let mut base = Base::new(seed);
     while !input.is_empty() {
-        let block = u64::from(input.u32());
+        let block = input.u32() as usize;
         let len = usize::from(input.u16());
         let mut page = Box::new([0; 4096]);
         page[..len].copy_from_slice(input.take(len));
-        base.sums.insert(block, crc32c(seed, &page[..]));
-        base.blocks.insert(block, page);
+        base.put(block, page);
     }
     let units = units(&base, blocks, sb.tail / 8);
     Seed {
@@ -98,7 +94,7 @@ fn decode(name: &'static str, file: &[u8]) -> Seed {
 fn units(base: &Base, blocks: u64, tail: u64) -> Vec<u64> {
     let mut found = Vec::new();
     let mut block = tail;
-    while let Some(page) = base.blocks.get(&block) {
+    while let Some(page) = base.get(block) {
         if page[..4] != 0x6433_c509_u32.to_le_bytes() || found.contains(&block) {
             break;
         }

@@ -165,10 +165,11 @@ pub(crate) fn recover(sb: &Superblock, disk: &Disk<'_>) -> Option<(ScanReport, E
         rows: BTreeMap::new(),
         dropped: 0,
     };
+    let source = Checked::new(disk);
     let mut entries = vec![Entry::NONE; geometry.raid_disks() as usize];
     let report = scan(
         &log,
-        &mut Checked::new(disk),
+        &mut &source,
         &mut judge,
         &mut table,
         Scratch {
@@ -176,7 +177,7 @@ pub(crate) fn recover(sb: &Superblock, disk: &Disk<'_>) -> Option<(ScanReport, E
             page: &mut [0; BLOCK_SIZE],
             entries: &mut entries,
         },
-        crc32c,
+        |seed, bytes| source.crc(seed, bytes),
     );
     let report = report.expect("nothing here fails");
     let effects = Effects {

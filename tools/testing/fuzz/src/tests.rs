@@ -67,16 +67,16 @@ fn real_journals_are_read_to_their_end() {
 fn a_read_outside_is_seen() {
     let disk = Disk::new(16, None);
     let mut page = [0; 4096];
-    let _ = Checked::new(&disk).read(JournalBlock::new(16), &mut page);
+    let _ = (&Checked::new(&disk)).read(JournalBlock::new(16), &mut page);
 }
 
 #[test]
 #[should_panic(expected = "it reads on and on")]
 fn an_endless_loop_is_seen() {
     let disk = Disk::new(16, None);
-    let mut source = Checked::new(&disk);
+    let source = Checked::new(&disk);
     let mut page = [0; 4096];
     for nth in 0.. {
-        let _ = source.read(JournalBlock::new(nth % 16), &mut page);
+        let _ = (&source).read(JournalBlock::new(nth % 16), &mut page);
     }
 }
