@@ -2,7 +2,7 @@
 
 //! Sets of rows of one stripe, one bit each.
 
-use core::ops::{BitAnd, BitAndAssign, BitOr, BitOrAssign, Not};
+use core::ops::{BitAnd, BitOr, BitOrAssign, Not};
 
 /// Most rows (of 4 KiB) that a stripe can have.
 pub(crate) const MAX_ROWS: u32 = 64;
@@ -119,12 +119,6 @@ impl Not for RowMask {
     type Output = Self;
     fn not(self) -> Self {
         Self(!self.0)
-    }
-}
-
-impl BitAndAssign for RowMask {
-    fn bitand_assign(&mut self, other: Self) {
-        self.0 &= other.0;
     }
 }
 
