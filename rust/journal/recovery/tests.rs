@@ -465,6 +465,33 @@ fn ends_are_told_apart() {
     );
 }
 
+/// What an administrator reads; the numbers are those of the blocks.
+#[test]
+fn every_end_says_what_was_found() {
+    let ends = [
+        (
+            ScanEnd::BadPage {
+                block: JournalBlock::new(7),
+                expected: 1,
+                found: 0xffff_ffff,
+            },
+            "torn unit: checksum of the page in block 7 is 0xffffffff instead of 0x00000001",
+        ),
+        (
+            ScanEnd::BadLocation(LocationError::Row(DevSector::new(12))),
+            "corrupt unit: a row at the impossible device sector 12",
+        ),
+        (
+            ScanEnd::BeyondRing,
+            "corrupt unit: it is larger than the rest of the journal",
+        ),
+        (ScanEnd::RingFull, "end of log: the journal was full"),
+    ];
+    for (end, text) in ends {
+        assert_eq!(end.to_string(), text);
+    }
+}
+
 #[test]
 fn impossible_locations_end_the_scan() {
     let end = |level, disks, say| {

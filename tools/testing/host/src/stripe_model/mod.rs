@@ -12,6 +12,7 @@ mod plan;
 #[path = "../../../../../rust/raid/stripe.rs"]
 mod stripe;
 
+mod cases;
 mod gf;
 mod planner;
 mod shell;

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Single stories of a stripe, event by event: what the random worlds come by too seldom.
+
+use super::mask::RowMask;
+use super::stripe::{apply, clear, plan, Access, Actions, Event, Policy, State, Strip};
+
+const POLICY: Policy = Policy {
+    journal: false,
+    blocked: false,
+    refuse_writes: false,
+    may_fix: true,
+    rmw: true,
+    hold: false,
+    repair: false,
+};
+
+/// A stripe of three members and four rows, P on the last member.
+struct Stripe {
+    st: State,
+    strips: [Strip; 3],
+    acts: Actions,
+    policy: Policy,
+}
+
+impl Stripe {
+    fn new() -> Self {
+        let mut strips = [Strip::new(); 3];
+        for s in &mut strips {
+            s.access = Access::Full;
+        }
+        Self {
+            st: State::new(4, 2, None),
+            strips,
+            acts: Actions::default(),
+            policy: POLICY,
+        }
+    }
+
+    fn plan(&mut self) {
+        plan(&mut self.st, &mut self.strips, &self.policy, &mut self.acts);
+    }
+
+    /// An event, and what is done about it; the actions are those of this step.
+    fn step(&mut self, event: Event) {
+        clear(&mut self.strips, &mut self.acts);
+        apply(
+            &mut self.st,
+            &mut self.strips,
+            event,
+            &self.policy,
+            &mut self.acts,
+        );
+        self.plan();
+    }
+
+    fn ops_done(&mut self) {
+        self.step(Event::OpsDone {
+            bad: RowMask::EMPTY,
+            failed: RowMask::EMPTY,
+        });
+    }
+
+    /// Full writes of both data pages of `rows`, until the members are written.
+    fn write(&mut self, rows: RowMask, fua: bool) {
+        for slot in 0..2 {
+            self.st
+                .attach_write(&mut self.strips, slot, rows, rows, fua);
+        }
+        self.plan();
+        assert_eq!(self.acts.rcw, rows);
+        self.ops_done();
+        for s in &self.strips {
+            assert_eq!(s.act.write, rows);
+        }
+    }
+
+    fn write_done(&mut self, slot: usize, rows: RowMask, ok: bool) {
+        self.step(Event::WriteDone { slot, rows, ok });
+    }
+}
+
+/// A write that failed while md keeps the member (nobody is left to take its place): the row may be
+/// old there, so the user must not be told that it is safe, and what is read next is what is there.
+#[test]
+fn a_write_that_a_kept_member_did_not_take_fails() {
+    let (one, rows) = (RowMask::single(1), RowMask::first(3));
+    let mut stripe = Stripe::new();
+    stripe.write(rows, false);
+    stripe.write_done(0, rows.minus(one), true);
+    stripe.write_done(0, one, false);
+    stripe.write_done(1, rows, true);
+    assert!(stripe.acts.complete.is_empty());
+    stripe.write_done(2, rows, true);
+    assert_eq!(stripe.acts.fail_write, one);
+    assert_eq!(stripe.acts.complete, rows.minus(one));
+    assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
+    // The member is asked again, and no other copy is used.
+    clear(&mut stripe.strips, &mut stripe.acts);
+    stripe.st.attach_read(&mut stripe.strips, 0, rows);
+    stripe.plan();
+    assert_eq!(stripe.strips[0].act.fill, rows.minus(one));
+    assert_eq!(stripe.strips[0].act.read, one);
+    // The failure is not held against a later write.
+    stripe.step(Event::ReadDone {
+        slot: 0,
+        rows: one,
+        ok: true,
+    });
+    clear(&mut stripe.strips, &mut stripe.acts);
+    stripe.write(one, false);
+    for slot in 0..3 {
+        stripe.write_done(slot, one, true);
+    }
+    assert_eq!(stripe.acts.complete, one);
+}
+
+/// FUA belongs to the write that asked for it, from its start to its end.
+#[test]
+fn fua_lasts_as_long_as_its_write() {
+    let rows = RowMask::first(2);
+    let mut stripe = Stripe::new();
+    assert_eq!((stripe.st.p(), stripe.st.q()), (2, None));
+    assert!(stripe.st.is_parity(2) && !stripe.st.is_parity(1));
+    stripe.write(rows, true);
+    assert_eq!(stripe.st.fua(), rows);
+    for slot in 0..3 {
+        stripe.write_done(slot, rows, true);
+    }
+    assert_eq!(stripe.acts.complete, rows);
+    assert!(stripe.st.fua().is_empty());
+    clear(&mut stripe.strips, &mut stripe.acts);
+    stripe.write(rows, false);
+    assert!(stripe.st.fua().is_empty());
+}
+
+/// Where members may not be written (the array is read-only), a rebuild fails, and does not write.
+#[test]
+fn a_rebuild_needs_leave_to_write() {
+    let row = RowMask::single(0);
+    let mut stripe = Stripe::new();
+    stripe.strips[1].access = Access::WriteOnly;
+    stripe.policy.may_fix = false;
+    assert_eq!(stripe.st.want_sync(row), row);
+    assert!(stripe.st.want_sync(row).is_empty());
+    assert!(stripe.st.is_syncing());
+    stripe.plan();
+    let reads = stripe.strips.map(|s| s.act.read);
+    assert_eq!(reads, [row, RowMask::EMPTY, row]);
+    for slot in [0, 2] {
+        stripe.step(Event::ReadDone {
+            slot,
+            rows: row,
+            ok: true,
+        });
+        // Each read is asked for once.
+        assert!(!stripe.acts.read);
+    }
+    if stripe.acts.compute.any() {
+        stripe.ops_done();
+    }
+    assert_eq!(stripe.acts.sync_failed, row);
+    assert!(!stripe.acts.write && !stripe.st.is_syncing());
+}
+
+/// An event that names a member which the stripe does not have changes nothing.
+#[test]
+fn events_of_no_member_are_ignored() {
+    let rows = RowMask::first(1);
+    let mut stripe = Stripe::new();
+    stripe.st.attach_read(&mut stripe.strips, 3, rows);
+    stripe
+        .st
+        .attach_write(&mut stripe.strips, 3, rows, rows, false);
+    for ok in [false, true] {
+        stripe.step(Event::ReadDone { slot: 3, rows, ok });
+        assert!(!stripe.acts.any());
+        stripe.write_done(3, rows, ok);
+        assert!(!stripe.acts.any());
+    }
+    assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
+}
