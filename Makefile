@@ -6,7 +6,7 @@
 #   make um             for user-mode Linux of the same source
 #   make KDIR=<tree>    for any other prepared tree, with the tools there are
 #   make install        where modprobe finds it; INSTALL_MOD_PATH is honoured
-#   make test sim demo bench test-mdadm shell lab fmt clippy clean
+#   make test sim fuzz coverage demo bench test-mdadm shell lab fmt clippy clean
 #
 # SERIES=7.3 and SUITE=<Debian suite> choose another of Debian's kernels.
 
@@ -26,7 +26,8 @@ ifdef SUITE
 export RAID5C_SUITE := $(SUITE)
 endif
 
-.PHONY: all um install test sim demo bench test-mdadm shell lab fmt clippy clean
+.PHONY: all um install test sim fuzz coverage demo bench test-mdadm shell lab \
+	fmt clippy clean
 
 ifdef KDIR
 all:
@@ -74,6 +75,15 @@ SIM_SECONDS ?= 600
 sim:
 	cd tools/testing/sim && \
 		cargo run --release --locked -- --seconds $(SIM_SECONDS) $(SIM_ARGS)
+
+# Every fuzz target for a minute; FUZZ_ARGS: names of targets, --seed.
+FUZZ_SECONDS ?= 60
+fuzz:
+	tools/testing/fuzz/run --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+# Lines of the pure layers that the host tests reach.
+coverage:
+	tools/testing/coverage
 
 demo:
 	tools/testing/demo

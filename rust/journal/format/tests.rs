@@ -145,6 +145,26 @@ fn entries_that_do_not_fit_change_nothing() {
     assert_eq!(meta.payloads().filter(|p| p.is_ok()).count(), 203);
 }
 
+/// The shell fills a block a few entries at a time: nothing tells it from one filled at once.
+#[test]
+fn a_block_filled_in_steps_is_the_same() {
+    let mut buf = page();
+    let begun = MetaBuilder::new(&mut buf, 0x0102_0304_0506_0708, at(0x10)).used();
+    let mut meta = MetaBuilder::resume(&mut buf, begun);
+    meta.data(ArraySector::new(0x1122_3344_5566_7788), 0xdead_beef)
+        .unwrap();
+    meta.parity(DevSector::new(0x78), 0xcafe_f00d, None)
+        .unwrap();
+    let filled = meta.used();
+    let mut meta = MetaBuilder::resume(&mut buf, filled);
+    meta.parity(DevSector::new(0x80), 1, Some(2)).unwrap();
+    meta.flush([DevSector::new(8), DevSector::new(16)].into_iter())
+        .unwrap();
+    let filled = meta.used();
+    MetaBuilder::resume(&mut buf, filled).finish(SEED, crc);
+    assert!(buf == sample());
+}
+
 #[test]
 fn a_flush_payload_may_fill_the_block() {
     let rows = |n: u64| {
