@@ -122,10 +122,46 @@ same_journal()
 	done
 }
 
+# What becomes of texts written to sysfs: the same errors, the same values.
+answers()
+{
+	local text
+	mkdir -p "$OUT/$1"
+	use "$1"
+	clean_up
+	create 5 3 64 - 8192 --assume-clean --write-journal "${DISK[3]}"
+	for text in '17\n' '16\n' 32768 32769 ' 17' '17 ' '+300\n' -1 '17\n\n' \
+		'18\0x' 0x20 '\n' 'abc\n' 99999999999999999999; do
+		echo "stripe_cache_size $text"
+		printf %b "$text" > $SYS/stripe_cache_size
+		get stripe_cache_size
+	done > "$OUT/$1/answers" 2>&1
+	for text in 'write-through\n' write-through 'write-through\n\n' \
+		'foo\n' w '\xff\n' ' write-through'; do
+		echo "journal_mode $text"
+		printf %b "$text" > $SYS/journal_mode
+		get journal_mode
+	done >> "$OUT/$1/answers" 2>&1
+	clean_up
+}
+
+same_answers()
+{
+	use raid5c
+	have_journal || skip "this raid5c has no journal yet"
+	answers raid456
+	answers raid5c
+	diff -u "$OUT/raid456/answers" "$OUT/raid5c/answers" ||
+		fail "sysfs answers differently"
+	grep -q "Invalid argument" "$OUT/raid5c/answers" ||
+		fail "nothing was refused"
+}
+
 clean_up
 try "raid5 of 3" same 5 3 -
 try "raid5 of 2, left-asymmetric" same 5 2 left-asymmetric
 try "raid4 of 4" same 4 4 -
 try "raid5 with journal" same_journal
+try "what sysfs takes" same_answers
 use raid5c
 finish
