@@ -53,6 +53,10 @@ impl Sectors for Page {
     fn zero() -> Self {
         [0; 8]
     }
+
+    fn mark(&self) -> u64 {
+        self.iter().fold(0, |all, sector| mix(all, *sector))
+    }
 }
 
 impl Sectors for Block {
@@ -74,4 +78,20 @@ impl Sectors for Block {
     fn zero() -> Self {
         Rc::new([0; BLOCK_SIZE])
     }
+
+    /// The beginning of each sector is enough: it is what a page's sector is full of, or has the
+    /// checksum of a meta block, or of an entry of one.
+    fn mark(&self) -> u64 {
+        let words = self.chunks_exact(512).flat_map(|s| s[..32].chunks_exact(8));
+        words.fold(0, |all, word| {
+            let word = word.first_chunk().map(|w| u64::from_le_bytes(*w));
+            mix(all, word.unwrap_or(0))
+        })
+    }
+}
+
+/// Adds a number to a hash; the order counts.
+pub(crate) fn mix(hash: u64, n: u64) -> u64 {
+    let x = (hash.rotate_left(23) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (x ^ (x >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ (x >> 32)
 }

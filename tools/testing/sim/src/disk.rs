@@ -3,6 +3,7 @@
 //! A disk with a volatile cache, page by page, that loses power sector by sector.
 
 use crate::tape::Tape;
+use std::collections::BTreeMap;
 
 /// What a page of a disk must be able to do; a page is eight sectors of 512 bytes.
 pub(crate) trait Sectors: Clone {
@@ -10,6 +11,8 @@ pub(crate) trait Sectors: Clone {
     fn mix(old: &Self, new: &Self, mask: u8) -> Self;
     /// What a discarded page reads as.
     fn zero() -> Self;
+    /// A number that tells pages apart.
+    fn mark(&self) -> u64;
 }
 
 #[derive(Clone)]
@@ -202,5 +205,37 @@ impl<P: Sectors> Disk<P> {
         }
         self.view.clone_from(&self.platter);
         what
+    }
+
+    /// All pages that no power cut can take.
+    pub(crate) fn platter(&self) -> &[P] {
+        &self.platter
+    }
+
+    /// Pages that a power cut may change, each with what it may hold instead, oldest first.
+    pub(crate) fn at_risk(&self) -> BTreeMap<usize, Vec<P>> {
+        let mut out: BTreeMap<usize, Vec<P>> = BTreeMap::new();
+        for c in &self.cached {
+            out.entry(c.at).or_default().push(c.page.clone());
+        }
+        for w in &self.flying {
+            for (i, page) in w.pages.iter().enumerate() {
+                out.entry(w.at + i).or_default().push(page.clone());
+            }
+        }
+        out
+    }
+
+    /// The power is cut, and takes all that it can.
+    pub(crate) fn lose_all(&mut self) {
+        self.cached.clear();
+        self.flying.clear();
+        self.view.clone_from(&self.platter);
+    }
+
+    /// Puts a page where a power cut left it.
+    pub(crate) fn put(&mut self, at: usize, page: P) {
+        self.view[at] = page.clone();
+        self.platter[at] = page;
     }
 }

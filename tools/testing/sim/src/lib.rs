@@ -18,6 +18,7 @@ mod raid;
 
 mod block;
 mod disk;
+mod exhaust;
 #[path = "../../host/src/stripe_model/gf.rs"]
 mod gf;
 mod hardware;
@@ -37,6 +38,7 @@ mod tape;
 mod units;
 mod world;
 
+pub use exhaust::{exhaust, Counts, Scope, Violation};
 pub use runner::{campaign, run_seed, tell_seed, Outcome, Plan, Total};
 pub use setup::Bug;
 pub use world::Stats;

@@ -2,12 +2,14 @@
 
 //! `sim`: looks for a power cut that raid5c does not survive; see Documentation/testing.rst.
 
-use raid5c_sim::{campaign, run_seed, tell_seed, Bug, Plan};
+use raid5c_sim::{campaign, exhaust, run_seed, tell_seed, Bug, Plan, Scope};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: sim [--seconds N] [--runs N] [--seed S] [--threads N] [--bug NAME]
        sim --story --seed S [--bug NAME]    one seed in words, shrunk if it fails
+       sim --exhaustive [--small] [--delays N,N,N] [--threads N] [--bug NAME]
+                                            small arrays, every power cut
        sim --list-bugs";
 
 /// How often a failing run may be tried while it is made short: for about 20 seconds.
@@ -16,6 +18,9 @@ const SHRINK: u32 = 20_000;
 struct Args {
     plan: Plan,
     story: bool,
+    /// Everything in this scope, instead of seeds.
+    scope: Option<Scope>,
+    delays: Option<Vec<usize>>,
 }
 
 fn number<T: std::str::FromStr>(
@@ -36,6 +41,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
             bug: None,
         },
         story: false,
+        scope: None,
+        delays: None,
     };
     while let Some(name) = args.next() {
         match name.as_str() {
@@ -48,6 +55,13 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
                 all.plan.bug = Some(text.parse()?);
             }
             "--story" => all.story = true,
+            "--exhaustive" => all.scope = all.scope.or_else(|| Some(Scope::full())),
+            "--small" => all.scope = Some(Scope::small()),
+            "--delays" => {
+                let text: String = number(&mut args, &name)?;
+                let list = text.split(',').map(str::parse).collect::<Result<_, _>>();
+                all.delays = Some(list.map_err(|_| format!("{name} cannot be {text}"))?);
+            }
             "--list-bugs" => return Err(Bug::names().collect::<Vec<_>>().join("\n")),
             _ => return Err(USAGE.to_owned()),
         }
@@ -63,7 +77,49 @@ fn tell(seed: u64, bug: Option<Bug>) -> bool {
     outcome.fault.is_none()
 }
 
+/// Everything in a scope.
+fn run_scope(scope: &Scope) -> bool {
+    let start = Instant::now();
+    println!(
+        "up to {} steps put off; all subsets of pages if no more than {}",
+        scope
+            .delays
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+        scope.most
+    );
+    let (counts, wrong) = exhaust(scope, |line| println!("{line}"));
+    for (name, n) in counts.list() {
+        println!("{name:20} {n:12}");
+    }
+    println!(
+        "exhaustive: {} workloads, {} crash points, {} recoveries, {:.1} s, {} violations",
+        counts.workloads,
+        counts.points,
+        counts.recoveries,
+        start.elapsed().as_secs_f64(),
+        u32::from(wrong.is_some())
+    );
+    if let Some(violation) = &wrong {
+        println!("\n{}: {}\n", violation.kind, violation.text);
+        for line in &violation.story {
+            println!("{line}");
+        }
+    }
+    wrong.is_none()
+}
+
 fn run(args: &Args) -> bool {
+    if let Some(scope) = &args.scope {
+        return run_scope(&Scope {
+            threads: args.plan.threads,
+            bug: args.plan.bug,
+            delays: args.delays.clone().unwrap_or_else(|| scope.delays.clone()),
+            ..scope.clone()
+        });
+    }
     if args.story {
         return tell(args.plan.seed, args.plan.bug);
     }

@@ -2,6 +2,7 @@
 
 //! What the array's users know: every sector with the writes that it may show.
 
+use crate::block::mix;
 use crate::tape::Rng;
 
 /// What its user was told about a write.
@@ -36,6 +37,7 @@ pub(crate) struct Model {
     sectors: Vec<Vec<Version>>,
     writes: u32,
     values: Rng,
+    garbage: Rng,
 }
 
 impl Model {
@@ -56,6 +58,7 @@ impl Model {
             sectors: (0..sectors).map(first).collect(),
             writes: 0,
             values,
+            garbage: Rng::new(1),
         }
     }
 
@@ -71,7 +74,7 @@ impl Model {
 
     /// A number that nobody wrote.
     pub(crate) fn garbage(&mut self) -> u64 {
-        self.values.next()
+        self.garbage.next()
     }
 
     /// Names a write.
@@ -158,6 +161,17 @@ impl Model {
                 found.write, found.fate, new.write, new.end
             )),
         }
+    }
+
+    /// A number that is the same for all models that allow the same after a power cut at `time`.
+    pub(crate) fn mark(&self, time: u64) -> u64 {
+        self.sectors.iter().fold(0, |all, versions| {
+            let allowed = versions
+                .iter()
+                .filter(|v| !versions.iter().any(|new| new.replaces(v, time)));
+            // In any order.
+            mix(all, allowed.fold(0, |sum, v| sum ^ mix(0, v.value)))
+        })
     }
 
     /// The power was cut, and the sector holds `value`: from now on nothing else will do.

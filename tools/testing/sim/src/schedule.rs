@@ -14,8 +14,8 @@ use crate::units::Journal;
 use crate::world::{Direct, World};
 
 /// Something that can happen now.
-#[derive(Clone, Copy, Debug)]
-enum Step {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
     Carry(usize),
     Look(usize),
     Deliver,
@@ -93,7 +93,7 @@ impl Step {
 impl World {
     /// Everything that can happen now, with weights; without `fresh` only what ends what was begun,
     /// in an order that comes to an end.
-    fn possible(&self, fresh: bool, out: &mut Vec<(Step, u32)>) {
+    pub(crate) fn possible(&self, fresh: bool, out: &mut Vec<(Step, u32)>) {
         let mut add = |if_so: bool, step: Step, weight: u32| {
             if if_so {
                 out.push((step, weight * self.c.pace[step.kind()]));
@@ -139,7 +139,7 @@ impl World {
             matches!(self.reclaim, Reclaim::Idle) && !self.journal_faulty && j.closing.is_none();
         add(idle && j.log.wants_reclaim(), Step::ReclaimStart, 3);
         if fresh {
-            self.possible_fresh(idle, &mut add);
+            self.possible_fresh(&mut add);
         }
     }
 
@@ -152,7 +152,15 @@ impl World {
         parts.sum::<usize>() + self.directs.len()
     }
 
-    fn possible_fresh(&self, idle: bool, add: &mut impl FnMut(bool, Step, u32)) {
+    /// Whether the tail could move.
+    pub(crate) fn can_reclaim(&self) -> bool {
+        matches!(self.reclaim, Reclaim::Idle)
+            && !self.journal_faulty
+            && self.journal.closing.is_none()
+            && self.journal.log.tail_candidate().is_some()
+    }
+
+    fn possible_fresh(&self, add: &mut impl FnMut(bool, Step, u32)) {
         let closing = self.journal.closing.is_some() || self.suspended;
         let room = self.requests() < self.c.depth;
         add(room && !closing, Step::Write, 9);
@@ -160,8 +168,7 @@ impl World {
         add(room && !closing, Step::DirectStart, 2);
         add(true, Step::Peek, 2);
         add(true, Step::Crash, 1);
-        let candidate = self.journal.log.tail_candidate().is_some();
-        add(idle && candidate, Step::ReclaimAnyway, 1);
+        add(self.can_reclaim(), Step::ReclaimAnyway, 1);
         add(self.can_close(), Step::CloseStart, 1);
         let rebuild = (0..self.faulty.len()).any(|s| self.access(s) == Access::WriteOnly);
         let sync = self.sync.is_none() && !self.journal_faulty && !closing;
@@ -206,7 +213,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, step: Step) {
+    pub(crate) fn step(&mut self, step: Step) {
         self.now += 1;
         self.story.step = self.now;
         self.stats.events += 1;
@@ -356,6 +363,11 @@ impl World {
     fn attach(&mut self, write: bool) {
         let (at, n) = self.range();
         let hold = self.c.hold && write && self.tape.chance(30);
+        self.attach_range(write, at, n, hold);
+    }
+
+    /// A request comes for `n` sectors from `at` on.
+    pub(crate) fn attach_range(&mut self, write: bool, at: u64, n: u64, hold: bool) {
         let name = if write { self.model.name_write() } else { 0 };
         let what = if write {
             format!("write {name}")
@@ -513,6 +525,16 @@ impl World {
     }
 
     fn judge_end(&mut self) {
+        self.judge_idle();
+        for _ in 0..3 {
+            if self.fault.is_none() && !self.journal_faulty {
+                self.crash(false);
+            }
+        }
+    }
+
+    /// Nothing can be done any more: everything must have been.
+    pub(crate) fn judge_idle(&mut self) {
         for i in 0..self.stripes.len() {
             let s = &self.stripes[i];
             let (parts, waits) = (s.parts.len() + s.incoming.len(), s.journal_wait);
@@ -526,11 +548,6 @@ impl World {
                 self.journal.log.spare_units()
             );
             self.judge_stripe(i);
-        }
-        for _ in 0..3 {
-            if self.fault.is_none() && !self.journal_faulty {
-                self.crash(false);
-            }
         }
     }
 }

@@ -38,6 +38,9 @@ enum Source {
         step: usize,
         at: usize,
     },
+    Fixed {
+        last: bool,
+    },
 }
 
 /// Where a run's decisions come from.
@@ -61,6 +64,12 @@ impl Tape {
         })
     }
 
+    /// Always the same decisions: what is likely happens, and what waited longest goes first, or what
+    /// came `last`.
+    pub(crate) fn fixed(last: bool) -> Self {
+        Self(Source::Fixed { last })
+    }
+
     /// Goes on to the decisions of the next step; false if there is none.
     pub(crate) fn next_step(&mut self) -> bool {
         match &mut self.0 {
@@ -75,6 +84,7 @@ impl Tape {
                 *at = 0;
                 *step < steps.len()
             }
+            Source::Fixed { .. } => true,
         }
     }
 
@@ -93,16 +103,23 @@ impl Tape {
                 *at += 1;
                 value.unwrap_or(0) % n
             }
+            Source::Fixed { .. } => 0,
         }
     }
 
     /// An index below `n`, which is not zero.
     pub(crate) fn pick(&mut self, n: usize) -> usize {
+        if let Source::Fixed { last: true } = self.0 {
+            return n - 1;
+        }
         self.below(n as u32) as usize
     }
 
     /// True in `percent` of 100 cases; never is the simplest answer.
     pub(crate) fn chance(&mut self, percent: u32) -> bool {
+        if let Source::Fixed { .. } = self.0 {
+            return percent > 50;
+        }
         percent > 0 && self.below(100) >= 100 - percent
     }
 
@@ -121,6 +138,7 @@ impl Tape {
         match self.0 {
             Source::Dice { record, .. } => record.unwrap_or_default(),
             Source::Replay { steps, .. } => steps,
+            Source::Fixed { .. } => Decisions::new(),
         }
     }
 }

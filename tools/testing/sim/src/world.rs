@@ -168,6 +168,11 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(mut tape: Tape, bug: Option<Bug>, story: bool) -> Self {
         let c = Setup::of(&mut tape);
+        Self::with(c, tape, bug, story)
+    }
+
+    /// A world that is not drawn from the tape.
+    pub(crate) fn with(c: Setup, tape: Tape, bug: Option<Bug>, story: bool) -> Self {
         let geo = Geometry::new(c.level, c.layout, c.disks, c.rows * 8).expect("a valid array");
         let ring = Ring::new(c.blocks).expect("a valid ring");
         let dev_sectors = c.stripes as u64 * u64::from(c.rows) * 8;

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which arrays, and which writes to them.
+
+use crate::journal::log::JournalCache;
+use crate::schedule::STEPS;
+use crate::setup::Setup;
+
+/// An array, and the state that it is in when the workload begins.
+#[derive(Clone, Debug)]
+pub(super) struct Array {
+    pub(super) setup: Setup,
+    /// A member that is missing from the start.
+    pub(super) without: Option<usize>,
+    /// Writes of one page that were done before and are still in the log and in the caches.
+    pub(super) before: u64,
+}
+
+fn array(level: i32, disks: u32, rows: u32, stripes: usize) -> Array {
+    Array {
+        setup: Setup {
+            level,
+            layout: if level == 4 { 0 } else { 2 },
+            disks,
+            rows,
+            stripes,
+            blocks: 4 * (u64::from(disks) + 1),
+            units: 3,
+            cache: JournalCache::Volatile { max_flushes: 1 },
+            volatile: true,
+            tail: 1,
+            steps: 0,
+            depth: usize::MAX,
+            fail: 0,
+            read_error: 0,
+            journal_fail: 0,
+            op_fail: 0,
+            missing: 0,
+            hold: false,
+            sync: false,
+            discard: true,
+            pace: [1; STEPS],
+        },
+        without: None,
+        before: 0,
+    }
+}
+
+impl Array {
+    /// The arrays of the scope; the first three of them are enough for a small one.
+    pub(super) fn all(small: bool) -> Vec<Self> {
+        let mut all = vec![
+            array(5, 3, 1, 2),
+            Self {
+                before: 3,
+                ..array(5, 3, 2, 1)
+            },
+            array(6, 4, 1, 2),
+        ];
+        if small {
+            return all;
+        }
+        all.extend([
+            array(4, 3, 1, 2),
+            array(5, 3, 2, 1),
+            array(5, 4, 1, 2),
+            Self {
+                before: 2,
+                ..array(6, 4, 1, 1)
+            },
+            Self {
+                without: Some(0),
+                ..array(5, 3, 1, 2)
+            },
+            Self {
+                without: Some(1),
+                ..array(6, 4, 1, 2)
+            },
+        ]);
+        let mut through = array(5, 3, 1, 2);
+        through.setup.cache = JournalCache::None;
+        through.setup.volatile = false;
+        all.push(through);
+        all
+    }
+
+    /// Parity members.
+    pub(super) fn parity(&self) -> usize {
+        if self.setup.level == 6 {
+            2
+        } else {
+            1
+        }
+    }
+
+    /// All writes: ranges of array sectors between any two of a few places, which are the ends of
+    /// pages, of a strip or a row, and inside of pages.
+    pub(super) fn writes(&self) -> Vec<(u64, u64)> {
+        let c = &self.setup;
+        let data = u64::from(c.disks) - self.parity() as u64;
+        let all = c.stripes as u64 * u64::from(c.rows) * data * 8;
+        // Of one row: the end of the first stripe. Of two: the end of the first strip.
+        let middle = if c.stripes > 1 { all / 2 } else { 16 };
+        let mut places = vec![0, 3, 8, middle, all];
+        places.dedup();
+        let mut writes = Vec::new();
+        for (i, from) in places.iter().enumerate() {
+            writes.extend(places[i + 1..].iter().map(|to| (*from, to - from)));
+        }
+        writes
+    }
+
+    /// In a few words.
+    pub(super) fn name(&self) -> String {
+        let c = &self.setup;
+        let mut name = format!(
+            "raid{} of {} members, {} stripes of {} rows, {} blocks of journal",
+            c.level, c.disks, c.stripes, c.rows, c.blocks
+        );
+        if let Some(slot) = self.without {
+            name += &format!(", member {slot} missing");
+        }
+        if self.before > 0 {
+            name += &format!(", {} writes in the log", self.before);
+        }
+        if !c.volatile {
+            name += ", no caches";
+        }
+        name
+    }
+}
+
+/// All sequences of `n` of `m` things.
+pub(super) fn sequences(m: usize, n: u32) -> impl Iterator<Item = Vec<usize>> {
+    (0..m.pow(n)).map(move |code| (0..n).map(|k| code / m.pow(k) % m).collect())
+}
+
+/// When the writes after the first come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Arrival {
+    /// So many steps after the one before.
+    After(u64),
+    /// When the one before has ended.
+    Idle,
+    /// When the log has been emptied too, and the cache of stripes.
+    Settled,
+}
+
+impl Arrival {
+    /// Those that are tried.
+    pub(super) const ALL: [Self; 6] = [
+        Self::After(0),
+        Self::After(4),
+        Self::After(8),
+        Self::After(12),
+        Self::Idle,
+        Self::Settled,
+    ];
+}
