@@ -226,6 +226,11 @@ impl<P: Sectors> Disk<P> {
         out
     }
 
+    /// Whether a power cut would change nothing.
+    pub(crate) fn is_safe(&self) -> bool {
+        self.cached.is_empty() && self.flying.is_empty()
+    }
+
     /// The power is cut, and takes all that it can.
     pub(crate) fn lose_all(&mut self) {
         self.cached.clear();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: sim [--seconds N] [--runs N] [--seed S] [--threads N] [--bug NAME]
        sim --story --seed S [--bug NAME]    one seed in words, shrunk if it fails
-       sim --exhaustive [--small] [--delays N,N,N] [--threads N] [--bug NAME]
+       sim --exhaustive [--small] [--writes N] [--threads N] [--bug NAME]
                                             small arrays, every power cut
        sim --list-bugs";
 
@@ -20,7 +20,6 @@ struct Args {
     story: bool,
     /// Everything in this scope, instead of seeds.
     scope: Option<Scope>,
-    delays: Option<Vec<usize>>,
 }
 
 fn number<T: std::str::FromStr>(
@@ -42,7 +41,6 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
         },
         story: false,
         scope: None,
-        delays: None,
     };
     while let Some(name) = args.next() {
         match name.as_str() {
@@ -57,10 +55,15 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
             "--story" => all.story = true,
             "--exhaustive" => all.scope = all.scope.or_else(|| Some(Scope::full())),
             "--small" => all.scope = Some(Scope::small()),
-            "--delays" => {
-                let text: String = number(&mut args, &name)?;
-                let list = text.split(',').map(str::parse).collect::<Result<_, _>>();
-                all.delays = Some(list.map_err(|_| format!("{name} cannot be {text}"))?);
+            "--writes" => {
+                let only: usize = number(&mut args, &name)?;
+                let scope = all
+                    .scope
+                    .as_mut()
+                    .ok_or("--writes goes with --exhaustive")?;
+                for (_, tier) in (1..).zip(&mut scope.tiers).filter(|t| t.0 != only) {
+                    tier.arrays = 0;
+                }
             }
             "--list-bugs" => return Err(Bug::names().collect::<Vec<_>>().join("\n")),
             _ => return Err(USAGE.to_owned()),
@@ -80,16 +83,6 @@ fn tell(seed: u64, bug: Option<Bug>) -> bool {
 /// Everything in a scope.
 fn run_scope(scope: &Scope) -> bool {
     let start = Instant::now();
-    println!(
-        "up to {} steps put off; all subsets of pages if no more than {}",
-        scope
-            .delays
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", "),
-        scope.most
-    );
     let (counts, wrong) = exhaust(scope, |line| println!("{line}"));
     for (name, n) in counts.list() {
         println!("{name:20} {n:12}");
@@ -116,7 +109,6 @@ fn run(args: &Args) -> bool {
         return run_scope(&Scope {
             threads: args.plan.threads,
             bug: args.plan.bug,
-            delays: args.delays.clone().unwrap_or_else(|| scope.delays.clone()),
             ..scope.clone()
         });
     }

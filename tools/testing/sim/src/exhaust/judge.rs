@@ -5,6 +5,7 @@
 use super::cuts::{Choice, Cut};
 use super::Counts;
 use crate::block::mix;
+use crate::disk::Disk;
 use crate::hardware::Hardware;
 use crate::recover::{Assembly, Down};
 use crate::story::{Fault, Story};
@@ -244,11 +245,11 @@ impl Judge {
         power: Option<u32>,
         model: u64,
     ) -> Result<(), Broken> {
-        let cut = Cut::of(hw);
-        if power.is_none() && cut.pages() == 0 {
-            // As it is is what it was judged as.
+        if power.is_none() && hw.journal.is_safe() && hw.members.iter().all(Disk::is_safe) {
+            // It was judged as it is.
             return Ok(());
         }
+        let cut = Cut::of(hw);
         let (choices, _) = cut.choices(self.most);
         for sb in 0..cut.superblocks() {
             // Who was missing still is, or is back.

@@ -12,7 +12,8 @@
 //!   bound, or else a sample of them; each page torn in two ways (`cuts`);
 //! - power cuts during recovery only where no step is put off; never more than two cuts.
 //!
-//! The same disks under the same promises are judged once in a workload.
+//! The same disks under the same promises are judged once among the workloads that differ in their last
+//! write only.
 
 mod course;
 mod cuts;
@@ -27,17 +28,28 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
+/// What is tried with workloads of one number of writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Tier {
+    /// The first so many arrays.
+    pub arrays: usize,
+    /// Places at which writes begin and end.
+    pub places: usize,
+    /// Times at which writes come, of the six that there are.
+    pub arrivals: usize,
+    /// Steps that are put off at most.
+    pub delays: usize,
+    /// All combinations of what pages may hold are tried if there are not more.
+    pub most: u64,
+    /// The power is cut during recovery too.
+    pub recovery: bool,
+}
+
 /// What is tried.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// Three arrays instead of all.
-    pub small: bool,
-    /// For workloads of one write, of two and so on: how many steps are put off at most.
-    pub delays: Vec<usize>,
-    /// The power is cut during recovery too.
-    pub recovery: bool,
-    /// All combinations of pages are tried if there are not more.
-    pub most: u64,
+    /// For one write, for two, and so on.
+    pub tiers: Vec<Tier>,
     /// Threads.
     pub threads: usize,
     /// A mistake of the shell's.
@@ -47,11 +59,30 @@ pub struct Scope {
 impl Scope {
     /// What `make sim` runs.
     pub fn full() -> Self {
-        Self {
-            small: false,
-            delays: vec![2, 1, 0],
-            recovery: true,
+        let one = Tier {
+            arrays: usize::MAX,
+            places: 6,
+            arrivals: 1,
+            delays: 2,
             most: 1024,
+            recovery: true,
+        };
+        let two = Tier {
+            places: 5,
+            arrivals: 6,
+            delays: 0,
+            most: 64,
+            recovery: false,
+            ..one
+        };
+        let three = Tier {
+            arrays: 3,
+            places: 4,
+            most: 16,
+            ..two
+        };
+        Self {
+            tiers: vec![one, two, three],
             threads: 2,
             bug: None,
         }
@@ -59,11 +90,15 @@ impl Scope {
 
     /// What `cargo test` runs.
     pub fn small() -> Self {
-        Self {
-            small: true,
-            delays: vec![1, 0],
-            ..Self::full()
+        let mut small = Self::full();
+        small.tiers.truncate(2);
+        for tier in &mut small.tiers {
+            tier.arrays = 3;
+            tier.places = 4;
+            tier.most = 64;
+            tier.delays = tier.delays.min(1);
         }
+        small
     }
 }
 
@@ -143,28 +178,56 @@ pub struct Violation {
     pub story: Vec<String>,
 }
 
-/// The arrays and numbers of workloads, in words.
+/// The tiers in words.
 fn headings(scope: &Scope, arrays: &[Array]) -> Vec<String> {
     let mut lines = Vec::new();
-    for array in arrays {
-        let writes = array.writes();
-        let n = (1..=scope.delays.len()).map(|n| writes.len().pow(n as u32));
+    for (tier, n) in scope.tiers.iter().zip(1u32..) {
         lines.push(format!(
-            "{}: {} workloads of the writes (sector, length) {writes:?}",
-            array.name(),
-            n.sum::<usize>(),
+            "{n} writes, that come at {} times; {} steps put off; all combinations of pages if there are \
+             {} or fewer; recovery {}cut",
+            tier.arrivals,
+            tier.delays,
+            tier.most,
+            if tier.recovery { "" } else { "not " },
         ));
+        for array in arrays.iter().take(tier.arrays) {
+            let count = array.writes(tier.places).len().pow(n);
+            let (name, places) = (array.name(), array.places(tier.places));
+            lines.push(format!(
+                "  {count} workloads: {name}; between sectors {places:?}"
+            ));
+        }
     }
     lines
 }
 
+/// The workloads that begin alike, in all ways in which they can go.
+fn every_last(array: &Array, before: &[(u64, u64)], scope: &Scope) -> (Counts, Option<Violation>) {
+    let tier = &scope.tiers[before.len()];
+    let mut judge = Judge::new(tier.most, array.parity());
+    for last in array.writes(tier.places) {
+        let mut writes = before.to_vec();
+        writes.push(last);
+        let workload = Workload {
+            array,
+            writes,
+            bug: scope.bug,
+        };
+        judge.counts.workloads += 1;
+        if let Err(violation) = every_course(&workload, tier, &mut judge) {
+            return (judge.counts, Some(*violation));
+        }
+    }
+    (judge.counts, None)
+}
+
 /// A workload with all ways in which it can go.
-fn every_course(workload: &Workload<'_>, scope: &Scope) -> (Counts, Option<Violation>) {
-    let mut judge = Judge::new(scope.most, workload.array.parity());
-    judge.counts.workloads = 1;
-    let delays = scope.delays[workload.writes.len() - 1];
-    let arrivals = if workload.writes.len() > 1 { 6 } else { 1 };
-    for arrival in &Arrival::ALL[..arrivals] {
+fn every_course(
+    workload: &Workload<'_>,
+    tier: &Tier,
+    judge: &mut Judge,
+) -> Result<(), Box<Violation>> {
+    for arrival in Arrival::ALL.iter().take(tier.arrivals) {
         for (reverse, newest) in [(false, false), (false, true), (true, false), (true, true)] {
             let mut course = Course {
                 arrival: *arrival,
@@ -172,13 +235,10 @@ fn every_course(workload: &Workload<'_>, scope: &Scope) -> (Counts, Option<Viola
                 newest,
                 delays: Vec::new(),
             };
-            let broken = every_delay(workload, &mut course, delays, scope.recovery, &mut judge);
-            if let Err(violation) = broken {
-                return (judge.counts, Some(*violation));
-            }
+            every_delay(workload, &mut course, tier.delays, tier.recovery, judge)?;
         }
     }
-    (judge.counts, None)
+    Ok(())
 }
 
 /// Goes a way, and all ways in which up to `more` of its steps are put off.
@@ -243,19 +303,16 @@ fn violation(workload: &Workload<'_>, course: &Course, broken: &Broken, now: u64
 
 /// Tries everything in the scope, or all until something is wrong; says with `tell` what that is.
 pub fn exhaust(scope: &Scope, mut tell: impl FnMut(&str)) -> (Counts, Option<Violation>) {
-    let arrays = Array::all(scope.small);
+    let arrays = Array::all();
     for line in headings(scope, &arrays) {
         tell(&line);
     }
-    let mut workloads = Vec::new();
-    for n in 1..=scope.delays.len() as u32 {
-        for array in &arrays {
-            let writes = array.writes();
-            workloads.extend(sequences(writes.len(), n).map(|sequence| Workload {
-                array,
-                writes: sequence.into_iter().map(|w| writes[w]).collect(),
-                bug: scope.bug,
-            }));
+    let mut beginnings = Vec::new();
+    for (tier, n) in scope.tiers.iter().zip(0..) {
+        for array in arrays.iter().take(tier.arrays) {
+            let writes = array.writes(tier.places);
+            let begin = |s: Vec<usize>| s.into_iter().map(|w| writes[w]).collect::<Vec<_>>();
+            beginnings.extend(sequences(writes.len(), n).map(|s| (array, begin(s))));
         }
     }
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -265,10 +322,10 @@ pub fn exhaust(scope: &Scope, mut tell: impl FnMut(&str)) -> (Counts, Option<Vio
         let mut wrong = None;
         while !stop.load(Ordering::Relaxed) {
             let nth = next.fetch_add(1, Ordering::Relaxed);
-            let Some(workload) = workloads.get(nth) else {
+            let Some((array, before)) = beginnings.get(nth) else {
                 break;
             };
-            let (counts, violation) = every_course(workload, scope);
+            let (counts, violation) = every_last(array, before, scope);
             mine.add(&counts);
             if let Some(violation) = violation {
                 wrong = Some((nth, violation));

@@ -47,8 +47,8 @@ fn array(level: i32, disks: u32, rows: u32, stripes: usize) -> Array {
 }
 
 impl Array {
-    /// The arrays of the scope; the first three of them are enough for a small one.
-    pub(super) fn all(small: bool) -> Vec<Self> {
+    /// All arrays, the most telling first.
+    pub(super) fn all() -> Vec<Self> {
         let mut all = vec![
             array(5, 3, 1, 2),
             Self {
@@ -56,11 +56,6 @@ impl Array {
                 ..array(5, 3, 2, 1)
             },
             array(6, 4, 1, 2),
-        ];
-        if small {
-            return all;
-        }
-        all.extend([
             array(4, 3, 1, 2),
             array(5, 3, 2, 1),
             array(5, 4, 1, 2),
@@ -76,7 +71,7 @@ impl Array {
                 without: Some(1),
                 ..array(6, 4, 1, 2)
             },
-        ]);
+        ];
         let mut through = array(5, 3, 1, 2);
         through.setup.cache = JournalCache::None;
         through.setup.volatile = false;
@@ -93,16 +88,22 @@ impl Array {
         }
     }
 
-    /// All writes: ranges of array sectors between any two of a few places, which are the ends of
-    /// pages, of a strip or a row, and inside of pages.
-    pub(super) fn writes(&self) -> Vec<(u64, u64)> {
+    /// Places at which writes begin and end: inside of a page, at its end, at the end of the array,
+    /// and if there are more, at the end of the first stripe or strip, and inside of another page.
+    pub(super) fn places(&self, n: usize) -> Vec<u64> {
         let c = &self.setup;
         let data = u64::from(c.disks) - self.parity() as u64;
         let all = c.stripes as u64 * u64::from(c.rows) * data * 8;
-        // Of one row: the end of the first stripe. Of two: the end of the first strip.
         let middle = if c.stripes > 1 { all / 2 } else { 16 };
-        let mut places = vec![0, 3, 8, middle, all];
+        let mut places: Vec<u64> = [0, 3, 8, all, middle, 13].into_iter().take(n).collect();
+        places.sort_unstable();
         places.dedup();
+        places
+    }
+
+    /// All writes between any two of the places, as sector and length.
+    pub(super) fn writes(&self, places: usize) -> Vec<(u64, u64)> {
+        let places = self.places(places);
         let mut writes = Vec::new();
         for (i, from) in places.iter().enumerate() {
             writes.extend(places[i + 1..].iter().map(|to| (*from, to - from)));
