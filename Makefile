@@ -70,11 +70,14 @@ shell:
 test:
 	tools/testing/run
 
-# Power cuts of the pure layers, for ten minutes; see Documentation/testing.rst.
+# Power cuts of the pure layers, drawn for ten minutes, and then all of a small
+# scope; see Documentation/testing.rst.
 SIM_SECONDS ?= 600
 sim:
 	cd tools/testing/sim && \
 		cargo run --release --locked -- --seconds $(SIM_SECONDS) $(SIM_ARGS)
+	cd tools/testing/sim && \
+		cargo run --release --locked -- --exhaustive
 
 # Every fuzz target for a minute; FUZZ_ARGS: names of targets, --seed.
 FUZZ_SECONDS ?= 60

@@ -71,14 +71,15 @@ impl Scope {
             places: 5,
             arrivals: 6,
             delays: 0,
-            most: 64,
+            most: 16,
             recovery: false,
             ..one
         };
         let three = Tier {
             arrays: 3,
             places: 4,
-            most: 16,
+            arrivals: 4,
+            most: 8,
             ..two
         };
         Self {
@@ -94,9 +95,11 @@ impl Scope {
         small.tiers.truncate(2);
         for tier in &mut small.tiers {
             tier.arrays = 3;
-            tier.places = 4;
-            tier.most = 64;
+            tier.places -= 1;
+            tier.most = tier.most.min(64);
             tier.delays = tier.delays.min(1);
+            tier.arrivals = tier.arrivals.min(2);
+            tier.recovery = false;
         }
         small
     }

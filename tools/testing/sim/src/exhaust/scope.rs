@@ -151,10 +151,10 @@ impl Arrival {
     /// Those that are tried.
     pub(super) const ALL: [Self; 6] = [
         Self::After(0),
-        Self::After(4),
-        Self::After(8),
-        Self::After(12),
         Self::Idle,
+        Self::After(6),
         Self::Settled,
+        Self::After(3),
+        Self::After(10),
     ];
 }
