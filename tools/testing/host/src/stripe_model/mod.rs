@@ -14,6 +14,7 @@ mod stripe;
 
 mod cases;
 mod gf;
+mod naive;
 mod planner;
 mod shell;
 

@@ -12,7 +12,7 @@ use super::{env, Rng};
 
 /// What waits to be written of a strip's row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Write {
+pub(super) enum Write {
     None,
     Part,
     Whole,
@@ -20,7 +20,7 @@ enum Write {
 
 /// A strip's page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cached {
+pub(super) enum Cached {
     No,
     Yes,
     /// Being read.
@@ -29,7 +29,7 @@ enum Cached {
 
 /// The member under it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Disk {
+pub(super) enum Disk {
     Good,
     /// It is in sync, but could not read the row.
     Unreadable,
@@ -38,16 +38,16 @@ enum Disk {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct One {
+pub(super) struct One {
     cached: Cached,
-    disk: Disk,
+    pub(super) disk: Disk,
     write: Write,
     read: bool,
 }
 
 impl One {
     /// Every state of a data strip, or of a parity strip.
-    fn all(parity: bool) -> Vec<Self> {
+    pub(super) fn all(parity: bool) -> Vec<Self> {
         let mut all = Vec::new();
         for cached in [Cached::No, Cached::Yes, Cached::Coming] {
             for disk in [Disk::Good, Disk::Unreadable, Disk::WriteOnly, Disk::Missing] {
@@ -72,7 +72,7 @@ impl One {
         all
     }
 
-    fn put(self, s: &mut Strip, row: u32) {
+    pub(super) fn put(self, s: &mut Strip, row: u32) {
         let bit = RowMask::single(row);
         match self.cached {
             Cached::No => {}
@@ -103,7 +103,7 @@ impl One {
     }
 }
 
-const PLAIN: Policy = Policy {
+pub(super) const PLAIN: Policy = Policy {
     journal: false,
     blocked: false,
     refuse_writes: false,
@@ -113,7 +113,7 @@ const PLAIN: Policy = Policy {
     repair: true,
 };
 
-fn policies() -> Vec<Policy> {
+pub(super) fn policies() -> Vec<Policy> {
     let mut all = Vec::new();
     for bits in 0..16u32 {
         all.push(Policy {
@@ -501,7 +501,7 @@ fn try_row(ones: &[One], p: usize, q: Option<usize>, policy: Policy) {
 }
 
 /// Calls `f` for every combination; with `sorted`, data strips in one order only.
-fn combine(slots: &[Vec<One>], data: &[bool], sorted: bool, f: &mut impl FnMut(&[One])) -> u64 {
+pub(super) fn combine(slots: &[Vec<One>], data: &[bool], sorted: bool, f: &mut impl FnMut(&[One])) -> u64 {
     fn go(
         slots: &[Vec<One>],
         data: &[bool],
@@ -646,8 +646,8 @@ fn of_row(acts: &Actions, st: &State, strips: &[Strip], row: u32) -> Vec<bool> {
 }
 
 /// One row's state, with a phase of a write or a sync.
-#[derive(Clone, Copy)]
-enum Phase {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
     None,
     Ops,
     Journal,
@@ -657,7 +657,7 @@ enum Phase {
     Syncing,
 }
 
-fn put_phase(phase: Phase, st: &mut State, strips: &mut [Strip], row: u32) {
+pub(super) fn put_phase(phase: Phase, st: &mut State, strips: &mut [Strip], row: u32) {
     let bit = RowMask::single(row);
     match phase {
         Phase::None => {}

@@ -87,7 +87,7 @@ struct Again {
 pub(super) struct Broken {
     pub(super) fault: Fault,
     /// The power cut that showed it, if it was one.
-    pub(super) trial: Option<Trial>,
+    pub(super) trial: Option<Box<Trial>>,
 }
 
 /// Goes through a workload's moments, and leaves out what was judged before.
@@ -214,7 +214,7 @@ impl Judge {
         self.counts.degraded += u64::from(trial.here.contains(&false));
         let broken = |fault| Broken {
             fault,
-            trial: Some(trial.clone()),
+            trial: Some(Box::new(trial.clone())),
         };
         attempt(world, &mut hw, &trial.here, None, &mut Story::default()).map_err(broken)?;
         self.again(world, &hw, trial, None, model)?;
@@ -270,14 +270,14 @@ impl Judge {
                     let up = attempt(world, &mut hw, here, None, &mut Story::default());
                     up.map_err(|fault| Broken {
                         fault,
-                        trial: Some(Trial {
+                        trial: Some(Box::new(Trial {
                             again: Some(Again {
                                 power,
                                 left: (sb, choice.clone()),
                                 here: here.clone(),
                             }),
                             ..trial.clone()
-                        }),
+                        })),
                     })?;
                 }
             }
