@@ -177,10 +177,15 @@ impl Row {
         let gone = self.count(|c| !c.in_sync) > self.max_lost;
         let bad = gone || self.unwritten;
         if self.user {
-            self.deeds.push(if bad { Deed::FailWrite } else { Deed::Complete });
+            self.deeds
+                .push(if bad { Deed::FailWrite } else { Deed::Complete });
         }
         if self.syncing {
-            self.deeds.push(if bad { Deed::SyncFailed } else { Deed::SyncDone });
+            self.deeds.push(if bad {
+                Deed::SyncFailed
+            } else {
+                Deed::SyncDone
+            });
             self.syncing = false;
         }
         (self.landed, self.busy, self.user) = (false, false, false);
@@ -282,9 +287,17 @@ impl Row {
             return;
         }
         let old: Vec<bool> = self.cells.iter().map(|c| c.parity || c.towrite).collect();
-        let rest: Vec<bool> = self.cells.iter().map(|c| !c.parity && !c.overwrite).collect();
+        let rest: Vec<bool> = self
+            .cells
+            .iter()
+            .map(|c| !c.parity && !c.overwrite)
+            .collect();
         let reads = |wanted: &[bool]| {
-            let absent = self.cells.iter().zip(wanted).filter(|(c, w)| **w && !c.here);
+            let absent = self
+                .cells
+                .iter()
+                .zip(wanted)
+                .filter(|(c, w)| **w && !c.here);
             let absent: Vec<&Cell> = absent.map(|(c, _)| c).collect();
             // What must be computed is dearer than anything.
             if absent.iter().any(|c| !c.readable()) {
@@ -299,7 +312,10 @@ impl Row {
             return self.deeds.push(Deed::Hold);
         }
         if !self.fetch(&wanted) {
-            if !self.op && self.cells.iter().zip(&wanted).any(|(c, w)| *w && c.lost()) && self.too_much_lost() {
+            if !self.op
+                && self.cells.iter().zip(&wanted).any(|(c, w)| *w && c.lost())
+                && self.too_much_lost()
+            {
                 self.give_up(Deed::FailWaiting);
             }
             return;
@@ -406,7 +422,8 @@ impl Look<'_> {
             if s.act.write.has(row) {
                 let locked = self.st.busy.has(row) && s.written.has(row) && s.writing.has(row);
                 self.check(locked, "writes what is not locked");
-                let alone = !self.before.0.busy.has(row) && !was.writing.has(row);
+                let over = !self.before.0.busy.has(row) || self.before.0.landed.has(row);
+                let alone = over && !was.writing.has(row);
                 self.check(alone, "writes what is being written");
                 let known = s.uptodate.has(row) && !self.st.in_ops.has(row);
                 self.check(known, "writes what is not known");
@@ -516,7 +533,12 @@ const PHASES: [Phase; 7] = [
 
 /// All states of rows on `members`, with these policies for rows on which nothing runs, and the first
 /// two of them for others.
-fn every(members: usize, places: &[(usize, Option<usize>)], policies: &[Policy], sorted: bool) -> Tally {
+fn every(
+    members: usize,
+    places: &[(usize, Option<usize>)],
+    policies: &[Policy],
+    sorted: bool,
+) -> Tally {
     let mut tally = Tally::default();
     for (p, q) in places.iter().copied() {
         let parity = |slot: usize| slot == p || Some(slot) == q;
@@ -527,11 +549,18 @@ fn every(members: usize, places: &[(usize, Option<usize>)], policies: &[Policy],
             let few = if idle { policies.len() } else { 2 };
             for policy in policies.iter().take(few) {
                 let place = Place { p, q, phase };
-                combine(&slots, &data, sorted, &mut |ones| look(ones, place, policy, &mut tally));
+                combine(&slots, &data, sorted, &mut |ones| {
+                    look(ones, place, policy, &mut tally)
+                });
             }
         }
     }
-    let Tally { states, begun, content, waits } = &tally;
+    let Tally {
+        states,
+        begun,
+        content,
+        waits,
+    } = &tally;
     println!("{members} members, P and Q {places:?}: {states} states, {begun} begun, {content} content, {waits:?}");
     assert_eq!(states - begun - content, waits.values().sum::<u64>());
     tally
@@ -539,8 +568,18 @@ fn every(members: usize, places: &[(usize, Option<usize>)], policies: &[Policy],
 
 /// The plain policy, with nothing to be put right, and then the others.
 fn all_policies() -> Vec<Policy> {
-    let careful = Policy { may_fix: false, ..PLAIN };
-    let mut all = vec![PLAIN, Policy { blocked: true, ..PLAIN }, careful];
+    let careful = Policy {
+        may_fix: false,
+        ..PLAIN
+    };
+    let mut all = vec![
+        PLAIN,
+        Policy {
+            blocked: true,
+            ..PLAIN
+        },
+        careful,
+    ];
     all.extend(policies());
     all
 }
@@ -575,7 +614,11 @@ fn every_row_of_four_members_is_planned_as_by_hand() {
     let five = every(4, &fives, &policies, !full);
     let six = every(4, &sixes, &policies, !full);
     // Of three equal strips in any order, and of two.
-    let (three, two) = if full { (66 * 66 * 66, 66 * 66) } else { (66 * 67 * 68 / 6, 66 * 67 / 2) };
+    let (three, two) = if full {
+        (66 * 66 * 66, 66 * 66)
+    } else {
+        (66 * 67 * 68 / 6, 66 * 67 / 2)
+    };
     assert_eq!(five.states, fives.len() as u64 * three * 11 * times);
     assert_eq!(six.states, sixes.len() as u64 * two * 11 * 11 * times);
 }
@@ -584,14 +627,19 @@ fn every_row_of_four_members_is_planned_as_by_hand() {
 fn rows_of_more_members_are_planned_as_by_hand() {
     let mut tally = Tally::default();
     let mut all = all_policies();
-    all.extend(policies().into_iter().map(|p| Policy { may_fix: false, ..p }));
+    all.extend(policies().into_iter().map(|p| Policy {
+        may_fix: false,
+        ..p
+    }));
     let first = env("STRIPE_FIRST", 0);
     let runs = env("STRIPE_RUNS", 10_000) / 10;
     for seed in first..first + runs {
         let mut rng = Rng::new(seed);
         let members = 5 + rng.below(4) as usize;
         let p = rng.below(members as u64) as usize;
-        let q = rng.chance(50).then(|| (p + 1 + rng.below(members as u64 - 1) as usize) % members);
+        let q = rng
+            .chance(50)
+            .then(|| (p + 1 + rng.below(members as u64 - 1) as usize) % members);
         let slots: Vec<Vec<One>> = (0..members)
             .map(|s| One::all(s == p || Some(s) == q))
             .collect();
@@ -618,7 +666,12 @@ fn rows_of_more_members_are_planned_as_by_hand() {
             look(&ones, Place { p, q, phase }, &policy, &mut tally);
         }
     }
-    let Tally { states, begun, content, waits } = &tally;
+    let Tally {
+        states,
+        begun,
+        content,
+        waits,
+    } = &tally;
     println!("{states} states, {begun} begun, {content} content, {waits:?}");
     assert_eq!(*states, runs * 1000);
     assert_eq!(waits.len(), 6);
