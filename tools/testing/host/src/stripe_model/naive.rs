@@ -401,7 +401,7 @@ impl Look<'_> {
     /// No page is read that is cached or on its way; only what a sync forgets is read anew.
     fn reads_nothing_cached(&self) {
         let row = self.row;
-        let forgotten = self.before.0.sync_want.has(row) && self.st.syncing.has(row);
+        let forgotten = self.before.0.sync_want.has(row) && !self.st.sync_want.has(row);
         for (was, s) in self.before.1.iter().zip(self.strips) {
             if !(s.act.read | s.act.read_alone).has(row) {
                 continue;
