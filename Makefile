@@ -70,14 +70,16 @@ shell:
 test:
 	tools/testing/run
 
-# Power cuts of the pure layers, drawn for ten minutes, and then all of a small
-# scope; see Documentation/testing.rst.
+# Power cuts of the pure layers, drawn for ten minutes, then all of a small
+# scope, then every state of a small row; see Documentation/testing.rst.
 SIM_SECONDS ?= 600
 sim:
 	cd tools/testing/sim && \
 		cargo run --release --locked -- --seconds $(SIM_SECONDS) $(SIM_ARGS)
 	cd tools/testing/sim && \
 		cargo run --release --locked -- --exhaustive
+	cd tools/testing/host && \
+		cargo test --release --locked naive -- --ignored --nocapture
 
 # Every fuzz target for a minute; FUZZ_ARGS: names of targets, --seed.
 FUZZ_SECONDS ?= 60
