@@ -6,7 +6,8 @@
 #   make um             for user-mode Linux of the same source
 #   make KDIR=<tree>    for any other prepared tree, with the tools there are
 #   make install        where modprobe finds it; INSTALL_MOD_PATH is honoured
-#   make test sim fuzz coverage demo bench test-mdadm shell lab fmt clippy clean
+#   make test test-debug sim fuzz coverage demo bench test-mdadm shell lab
+#   make fmt clippy clean
 #
 # SERIES=7.3 and SUITE=<Debian suite> choose another of Debian's kernels.
 
@@ -26,8 +27,8 @@ ifdef SUITE
 export RAID5C_SUITE := $(SUITE)
 endif
 
-.PHONY: all um install test sim fuzz coverage demo bench test-mdadm shell lab \
-	fmt clippy clean
+.PHONY: all um install test test-debug sim fuzz coverage demo bench \
+	test-mdadm shell lab fmt clippy clean
 
 ifdef KDIR
 all:
@@ -69,6 +70,9 @@ shell:
 
 test:
 	tools/testing/run
+
+test-debug:
+	tools/testing/run --debug
 
 # Power cuts of the pure layers, drawn for ten minutes, then all of a small
 # scope, then every state of a small row; see Documentation/testing.rst.

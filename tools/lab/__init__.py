@@ -11,10 +11,10 @@ See Documentation/lab.rst.
 from .machine import (Disk, Machine, MachineDied, MachineError,
                       MachineTimeout, Result, run)
 from .module import build_module
-from .qemu import QemuGuest
+from .qemu import DebugGuest, QemuGuest
 from .uml import Uml
 from .util import LabError
 
-__all__ = ["Disk", "LabError", "Machine", "MachineDied", "MachineError",
-           "MachineTimeout", "QemuGuest", "Result", "Uml", "build_module",
-           "run"]
+__all__ = ["DebugGuest", "Disk", "LabError", "Machine", "MachineDied",
+           "MachineError", "MachineTimeout", "QemuGuest", "Result", "Uml",
+           "build_module", "run"]

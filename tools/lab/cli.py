@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .image import boot_files
-from .kernel import kernel_files, stock_tree, um_tree
+from .kernel import debug_files, kernel_files, stock_tree, um_tree
 from .machine import Disk, follow, machine_class
 from .mdadm import mdadm_tests
 from .module import build_module, clippy, install, rustfmt
@@ -33,7 +33,7 @@ def parse_size(text):
     return int(match[1]) * _UNITS[match[2]]
 
 
-def prepare(choice, um):
+def prepare(choice, um, debug):
     """Make everything that the other commands need."""
     host_packages()
     with ThreadPoolExecutor(2) as pool:
@@ -41,15 +41,17 @@ def prepare(choice, um):
             guest = pool.submit(guest_root, choice)
             build_meta(choice)
             stock = pool.submit(stock_tree, choice)
-            kernel_files(choice)
+            kernel = kernel_files(choice)
             guest.result()
             stock.result()
         except BaseException:
             end_commands()
             raise
-    boot_files(choice)
+    boot_files(kernel, choice)
     if um:
         um_tree(choice)
+    if debug:
+        boot_files(debug_files(choice), choice)
     say("everything is there")
 
 
@@ -70,8 +72,9 @@ def _disks(args, workdir):
 
 def _machine_options(args):
     """Return the keyword arguments that all machines share."""
-    options = {"module": _module(args), "udev": args.udev,
-               "memory_mb": args.memory}
+    options = {"module": _module(args), "udev": args.udev}
+    if args.memory or args.kind != "debug":
+        options["memory_mb"] = args.memory or 1024
     if args.cpus:
         options["cpus"] = args.cpus
     return options
@@ -144,7 +147,7 @@ def clean_command(args):
 
 def _build_command(args):
     """lab build: print the path of the module."""
-    print(build_module("um" if args.um else "qemu"))
+    print(build_module(args.kind))
     return 0
 
 
@@ -169,7 +172,7 @@ def _install_command(args):
 
 def _prepare_command(args):
     """lab prepare."""
-    prepare(Choice.from_env(), not args.no_um)
+    prepare(Choice.from_env(), not args.no_um, args.debug)
     return 0
 
 
@@ -193,13 +196,14 @@ def _mdadm_command(args):
 
 def _add_machine_options(parser):
     """The options of run and shell."""
-    parser.add_argument("--kind", choices=("qemu", "um"), default="qemu")
+    parser.add_argument("--kind", choices=("qemu", "um", "debug"),
+                        default="qemu")
     parser.add_argument("--disks", type=int, default=5, metavar="N")
     parser.add_argument("--size", type=parse_size, default=parse_size("256M"),
                         help="of a disk, like 256M")
     parser.add_argument("--module", default="raid5c",
                         help="raid5c (built first), none, or a .ko")
-    parser.add_argument("--memory", type=int, default=1024, metavar="MB")
+    parser.add_argument("--memory", type=int, default=0, metavar="MB")
     parser.add_argument("--cpus", type=int, default=0)
     parser.add_argument("--udev", action="store_true", help="start udev")
     parser.add_argument("--workdir", help="keep disks and logs here")
@@ -223,8 +227,13 @@ def _parser():
 
     new = command("prepare", _prepare_command, "make all roots and trees")
     new.add_argument("--no-um", action="store_true")
+    new.add_argument("--debug", action="store_true",
+                     help="the debug kernel as well")
     new = command("build", _build_command, "build raid5c.ko, print its path")
-    new.add_argument("--um", action="store_true", help="for user-mode Linux")
+    new.add_argument("--um", dest="kind", action="store_const", const="um",
+                     default="qemu", help="for user-mode Linux")
+    new.add_argument("--debug", dest="kind", action="store_const",
+                     const="debug", help="for the debug kernel")
     command("clippy", _clippy_command, "lint; warnings are errors")
     new = command("fmt", _fmt_command, "format rust/ as the kernel does")
     new.add_argument("--check", action="store_true")

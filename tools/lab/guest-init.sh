@@ -65,7 +65,9 @@ find_disks()
 			[ -b "/dev/ubd$letter" ] && found=/dev/ubd$letter
 		else
 			for dir in /sys/block/vd*; do
-				[ "$(cat "$dir/serial")" = "lab-disk-$i" ] &&
+				# No process: that takes a second where it is slow.
+				read -r serial < "$dir/serial"
+				[ "$serial" = "lab-disk-$i" ] &&
 					found=/dev/${dir##*/}
 			done
 		fi

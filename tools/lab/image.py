@@ -7,7 +7,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .kernel import kernel_files
 from .roots import guest_root
 from .util import LabError, cached, run_logged, step
 
@@ -100,9 +99,12 @@ def _make_initramfs(directory, kernel, guest):
     shutil.rmtree(tree)
 
 
-def boot_files(choice):
-    """Return what a QEMU guest is booted from, making it if necessary."""
-    kernel, guest = kernel_files(choice), guest_root(choice)
+def boot_files(kernel, choice):
+    """Return what a QEMU guest is booted from, making it if necessary.
+
+    `kernel` is a directory with boot/vmlinuz and lib/modules.
+    """
+    guest = guest_root(choice)
     inputs = {"kernel": kernel.name, "guest": guest.parent.name,
               "image": IMAGE_RECIPE, "init": INITRAMFS_INIT,
               "modules": BOOT_MODULES}

@@ -125,7 +125,7 @@ class Machine(ABC):
         """Boot the machine with a script (a path on the host) as its job.
 
         `env` is exported to the job, beside DISKS, the device paths of the
-        test disks in order, and LAB_KIND, "qemu" or "um". `files` are
+        test disks in order, and LAB_KIND: "qemu", "um" or "debug". `files` are
         copied to /lab.
         """
         if self.process and self.process.poll() is None:
@@ -302,12 +302,13 @@ def follow(path):
 
 
 def machine_class(kind):
-    """Return the class for "qemu" or "um"."""
-    from .qemu import QemuGuest
+    """Return the class for "qemu", "um" or "debug"."""
+    from .qemu import DebugGuest, QemuGuest
     from .uml import Uml
-    classes = {"qemu": QemuGuest, "um": Uml}
+    classes = {"qemu": QemuGuest, "um": Uml, "debug": DebugGuest}
     if kind not in classes:
-        raise LabError(f"no machine of kind {kind!r}, only qemu and um")
+        raise LabError(f"no machine of kind {kind!r}, only "
+                       f"{', '.join(classes)}")
     return classes[kind]
 
 

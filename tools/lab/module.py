@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .kernel import SOURCE, stock_tree, um_tree
+from .kernel import SOURCE, debug_tree, stock_tree, um_tree
 from .roots import Choice, chroot_argv, output_in_root
 from .util import (CACHE, REPO, LabError, digest, host_packages, lock,
                    log_file, say)
@@ -19,6 +19,8 @@ SOURCES = ("Kbuild", "rust", "include")
 
 # User-mode Linux loads modules far from its text, without a GOT.
 UM_RUSTFLAGS = "-Crelocation-model=static -Ccode-model=large"
+
+_TREES = {"qemu": stock_tree, "um": um_tree, "debug": debug_tree}
 
 _CHECK = Path(__file__).with_name("check-kernel")
 
@@ -104,12 +106,12 @@ def _variables(um):
 def build_module(kind="qemu", repo=REPO, choice=None):
     """Build the module and return its path.
 
-    `kind` is "qemu", for the stock kernel, or "um".
+    `kind` is "qemu", for the stock kernel, "um" or "debug".
     """
     um = kind == "um"
     choice = choice or Choice.from_env()
-    tree = um_tree(choice) if um else stock_tree(choice)
-    out = _compile(Path(repo).resolve(), tree, kind, _variables(um))
+    out = _compile(Path(repo).resolve(), _TREES[kind](choice), kind,
+                   _variables(um))
     modules = sorted(out.glob("*.ko"))
     if not modules:
         raise LabError(f"the build made no .ko in {out}")

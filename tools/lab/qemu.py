@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The stock kernel in QEMU."""
+"""The stock kernel, or the debug kernel, in QEMU."""
 
 import fcntl
 import os
 from pathlib import Path
 
 from .image import boot_files
+from .kernel import debug_files, kernel_files
 from .machine import Machine
 from .util import host_packages
 
@@ -44,20 +45,26 @@ class QemuGuest(Machine):
     """A guest with Debian's own kernel; 25 s to the job under emulation."""
 
     kind = "qemu"
+    kernel_options = ("oops=panic",)
+    hardware = ()
 
     def __init__(self, workdir, disks=(), memory_mb=1024, cpus=2, **rest):
         super().__init__(workdir, disks, memory_mb, cpus, **rest)
 
+    def _kernel(self):
+        """Return the directory with the kernel's image and modules."""
+        return kernel_files(self.choice)
+
     def _command(self, interactive):
         host_packages()
-        boot = boot_files(self.choice)
-        append = ["console=ttyS0", "panic=-1", "oops=panic", "rw",
-                  "raid=noautodetect", *(["quiet"] if interactive
+        boot = boot_files(self._kernel(), self.choice)
+        append = ["console=ttyS0", "panic=-1", *self.kernel_options,
+                  "rw", "raid=noautodetect", *(["quiet"] if interactive
                                          else ["loglevel=7"]),
                   *self.kernel_args]
-        argv = ["qemu-system-x86_64", *acceleration(), "-smp", self.cpus,
-                "-m", f"{self.memory_mb}M", "-display", "none", "-no-reboot",
-                "-nic", "none", "-kernel", boot.kernel,
+        argv = ["qemu-system-x86_64", *acceleration(), *self.hardware,
+                "-smp", self.cpus, "-m", f"{self.memory_mb}M",
+                "-display", "none", "-no-reboot", "-nic", "none", "-kernel", boot.kernel,
                 "-initrd", boot.initramfs, "-append", " ".join(append),
                 "-device", "virtio-rng-pci",
                 "-fsdev", f"local,id=lab,path={self.share},"
@@ -82,3 +89,26 @@ class QemuGuest(Machine):
         return ["-drive", f"file={file},format=raw,if=none,id={name},"
                           f"discard=unmap,{options}",
                 "-device", f"virtio-blk-pci,drive={name},serial={serial}"]
+
+
+class DebugGuest(QemuGuest):
+    """A guest with the debug kernel: slow, and it lives on after an oops.
+
+    no5lvl: an interrupt while the kernel looks at the first CPU's features a
+    second time finds them cleared; with five levels of page tables, KASAN
+    then takes every address for a wild one. q35: the interrupt routing of
+    the other machine is a loop in ACPI's language, which takes 30 s a device.
+    slab_debug: caches that are checked have no sheaves, in which stale pointers
+    to dozens of objects hide leaks from kmemleak.
+    """
+
+    kind = "debug"
+    kernel_options = ("page_poison=1", "no5lvl", "tsc=reliable",
+                      "slab_debug=F,kmalloc-*")
+    hardware = ("-machine", "q35")
+
+    def __init__(self, workdir, disks=(), memory_mb=2048, cpus=2, **rest):
+        super().__init__(workdir, disks, memory_mb, cpus, **rest)
+
+    def _kernel(self):
+        return debug_files(self.choice)

@@ -127,12 +127,13 @@ def digest(inputs):
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def cached(kind, inputs, build):
+def cached(kind, inputs, build, resume=False):
     """Return the cache directory for `inputs`, building it if it is missing.
 
     `build(dir)` fills a temporary directory, which gets its final name,
     ``<kind>-<hash of inputs>``, only when that has succeeded: a directory
-    under its final name is complete.
+    under its final name is complete. What an interrupted build left is
+    removed, or with `resume` handed to `build` to go on with.
     """
     final = CACHE / f"{kind}-{digest(inputs)}"
     if final.is_dir():
@@ -141,8 +142,9 @@ def cached(kind, inputs, build):
         if final.is_dir():
             return final
         temp = CACHE / f"tmp-{final.name}"
-        remove_tree(temp)
-        temp.mkdir(parents=True)
+        if not resume:
+            remove_tree(temp)
+        temp.mkdir(parents=True, exist_ok=True)
         build(temp)
         (temp / "inputs.json").write_text(
             json.dumps(inputs, indent=1, sort_keys=True) + "\n")

@@ -18,6 +18,7 @@ sys.path.insert(0, str(REPO / "tools"))
 
 from lab import (Disk, LabError, MachineError, QemuGuest,  # noqa: E402
                  Uml, build_module)
+from lab.machine import machine_class  # noqa: E402
 from lab.roots import Choice, build_root, in_root  # noqa: E402
 from lab.util import CACHE, lock  # noqa: E402
 
@@ -29,7 +30,13 @@ COMPLAINTS = re.compile(
     r"internal error|lockup|[Cc]all [Tt]race|Kernel panic|general protection|"
     r"refcount_t:|(?:list_add|list_del) corruption|scheduling while atomic|"
     r"detected stall|self-detected|sleeping function|UBSAN|KASAN|"
-    r"bad page state|use-after-free|not unregistered|Objects remaining")
+    r"bad page state|use-after-free in|not unregistered|Objects remaining|"
+    r"possible (?:circular|recursive)|suspicious RCU|inconsistent lock|"
+    r"ODEBUG|[Pp]oison overwritten|new suspected memory leaks|"
+    r"turning off the locking|rust_kernel: panicked|workqueue lockup")
+
+# How much longer than elsewhere things may take on the debug kernel.
+DEBUG_PATIENCE = 5
 
 # The end of the log of a machine that was killed on purpose is cut off; the
 # beginning holds the boot of any kernel.
@@ -99,9 +106,10 @@ class Context:
     """One run of the driver: its options, log directory, modules."""
 
     def __init__(self, logs, full=False, seed=1, verbose=False, source=None,
-                 under="raid5c"):
+                 under="raid5c", debug=False):
         self.logs = Path(logs)
         self.under = under
+        self.debug = debug
         self.source = Path(source or REPO).resolve()
         self.full = full
         self.seed = seed
@@ -115,7 +123,7 @@ class Context:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def module(self, kind):
-        """Return raid5c.ko for "qemu" or "um", built once."""
+        """Return raid5c.ko for a kind of machine, built once."""
         if kind not in self._modules:
             self._modules[kind] = build_module(kind, repo=self.source)
         return self._modules[kind]
@@ -127,7 +135,12 @@ class Context:
 
 def machine(ctx, kind, name, disks, memory_mb=None, cpus=None, module=True,
             udev=False):
-    """Return a new machine with test disks of the given sizes in MiB."""
+    """Return a new machine with test disks of the given sizes in MiB.
+
+    In a run with --debug, all are of the kind "debug".
+    """
+    if ctx.debug:
+        kind, memory_mb, cpus = "debug", None, None
     workdir = ctx.scratch / name
     shutil.rmtree(workdir, ignore_errors=True)
     workdir.mkdir(parents=True)
@@ -136,9 +149,9 @@ def machine(ctx, kind, name, disks, memory_mb=None, cpus=None, module=True,
         options["memory_mb"] = memory_mb
     if cpus:
         options["cpus"] = cpus
-    cls = QemuGuest if kind == "qemu" else Uml
-    return cls(workdir, [Disk(workdir / f"disk{i}.img", int(size * MIB))
-                         for i, size in enumerate(disks)], **options)
+    return machine_class(kind)(
+        workdir, [Disk(workdir / f"disk{i}.img", int(size * MIB))
+                  for i, size in enumerate(disks)], **options)
 
 
 def guest_script(name):
@@ -199,6 +212,8 @@ def judge(ctx, verdicts, guest, name, rc, story=""):
 def run_job(ctx, verdicts, kind, script, name, disks, args=(), env=None,
             timeout=300, tools=(), **options):
     """Boot a machine, run one guest script, judge it."""
+    if ctx.debug:
+        timeout *= DEBUG_PATIENCE
     with machine(ctx, kind, name, disks, **options) as guest:
         story, rc = "", None
         try:
@@ -215,4 +230,4 @@ __all__ = ["CACHE", "Choice", "Context", "Disk", "Failure", "GUEST",
            "LabError", "MIB", "MachineError", "QemuGuest", "REPO", "TESTING",
            "Uml", "Verdicts", "boot", "build_module", "build_root",
            "build_tool", "complaints", "guest_script", "judge", "keep_logs",
-           "machine", "parse_cases", "run_job"]
+           "lock", "machine", "parse_cases", "run_job"]

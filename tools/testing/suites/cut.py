@@ -226,7 +226,8 @@ def _play(ctx, verdicts, plan):
 
 def powercut(ctx, verdicts):
     """Cuts with a journal: nothing is lost, data and parity agree."""
-    _play(ctx, verdicts, Plan("powercut", cuts=ctx.pick(12, 30)))
+    few, slow = (2, 8) if ctx.debug else (12, 1)
+    _play(ctx, verdicts, Plan("powercut", cuts=ctx.pick(few, 30), slow=slow))
 
 
 def powercut_missing(ctx, verdicts):

@@ -21,6 +21,9 @@ def fio(ctx, verdicts):
     if ctx.full:
         cases = _cases(("none", "journal"), SIZES + ("16k", "512k"),
                        PATTERNS, (1, 4, 32), states)
+    elif ctx.debug:
+        cases = _cases(("none", "journal"), ("4k", "1m"), ("randwrite",),
+                       (32,), states, jobs=2)
     else:
         cases = _cases(("none", "journal"), ("4k", "1m"),
                        ("write", "randwrite"), (1, 32), states)
@@ -30,7 +33,8 @@ def fio(ctx, verdicts):
                                   ":degraded:" in c))
     run_job(ctx, verdicts, "um", "fio.sh", "fio", [72] * 4 + [64], cases,
             cpus=2, timeout=ctx.pick(900, 3600), memory_mb=768,
-            env={"SIZE_MIB": ctx.pick(4, 8), "BIG_MIB": 40})
+            env={"SIZE_MIB": 1 if ctx.debug else ctx.pick(4, 8),
+                 "BIG_MIB": 40})
 
 
 def fio_stock(ctx, verdicts):

@@ -8,19 +8,29 @@ CASES = ("initial", "resumed", "mismatch", "repaired_data", "window",
          "dying", "two_dead")
 
 
+# On the debug kernel: every kind of sync once, stopped, or under load.
+FEW = ("initial", "mismatch", "check_under_load", "dying")
+FEW_JOURNAL = ("rebuild_under_load", "rebuild_resumed", "two_dead")
+
+
+def _cases(ctx, few):
+    """The cases of a run."""
+    return few if ctx.debug and not ctx.full else CASES
+
+
 def sync(ctx, verdicts):
     """Resync, check, repair and rebuild: stopped, resumed, under load."""
     for seed in range(ctx.pick(1, 10)):
         run_job(ctx, verdicts, "um", "sync.sh", f"sync-{seed}",
-                [64] * 5 + [64, 64], CASES, timeout=900, cpus=2,
+                [64] * 5 + [64, 64], _cases(ctx, FEW), timeout=900, cpus=2,
                 env={"SEED": ctx.seed + seed})
 
 
 def sync_journal(ctx, verdicts):
     """The same with a journal."""
     run_job(ctx, verdicts, "um", "sync.sh", "sync-journal",
-            [64] * 5 + [64, 64], CASES, timeout=900, cpus=2,
-            env={"JOURNAL": 1})
+            [64] * 5 + [64, 64], _cases(ctx, FEW_JOURNAL), timeout=900,
+            cpus=2, env={"JOURNAL": 1})
 
 
 def readerr(ctx, verdicts):
