@@ -99,11 +99,31 @@ present()
 	done
 }
 
+# mdadm calls a journal stale whose superblock is newer than the members', as
+# it is when the power goes while md writes them all. What it asks for then is
+# --force, and the array starts read-only (see the administrator's guide).
+assemble()
+{
+	# shellcheck disable=SC2046
+	run mdadm --assemble "${how[@]}" $MD $(present) \
+		"${JOURNAL_DISK[@]}" > /tmp/out 2>&1
+	local rc=$?
+	cat /tmp/out
+	[ $rc != 0 ] || return 0
+	grep -q "missing or stale journal" /tmp/out ||
+		fail "assembly ended with $rc: $(tail -n 2 /tmp/out)"
+	echo "NEWER JOURNAL"
+	stop_md
+	# shellcheck disable=SC2046
+	must mdadm --assemble --run --force $MD $(present) "${JOURNAL_DISK[@]}"
+	[ "$(get array_state)" = readonly ] || fail "not read-only after --force"
+	must mdadm --readwrite $MD
+}
+
 recover()
 {
 	moment "RECOVERING" early
-	# shellcheck disable=SC2046
-	must mdadm --assemble "${how[@]}" $MD $(present) "${JOURNAL_DISK[@]}"
+	assemble
 	echo "RECOVERED"
 	verify "after recovery by $MODULE"
 	if [ "$MISSING" != - ]; then

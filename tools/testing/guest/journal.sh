@@ -97,9 +97,39 @@ bad_tail()
 	clean_up
 }
 
+# The power went while md wrote the superblocks, and the journal's was first:
+# mdadm wants --force, and then the journal is used.
+newer_superblock()
+{
+	build "$JOURNAL"
+	put --seed $((SEED * 100 + 6)) --ops 300 --threads 4
+	stop_md
+	must python3 /lab/guest/newer-sb.py "$JOURNAL"
+	drop_caches
+	run mdadm --assemble $MD "${DISK[@]:0:4}" "$JOURNAL" > /tmp/out 2>&1 &&
+		fail "mdadm has changed: the newer journal is taken"
+	cat /tmp/out
+	grep -q "missing or stale journal" /tmp/out || fail "another refusal"
+	stop_md
+	dmesg -C
+	assemble --force "$JOURNAL"
+	[ "$(get array_state)" = readonly ] || fail "it is $(get array_state)"
+	dmesg | grep "journal recovery" || fail "the journal was not read"
+	verify "while read-only"
+	must mdadm --readwrite $MD
+	put --resume --ops 100
+	verify "written again"
+	no_mismatch "written again"
+	stop_md
+	assemble "$JOURNAL"
+	verify "assembled again"
+	clean_up
+}
+
 use "$MODULE"
 have_journal || skip "no journal"
 try wraps wraps
 try fails-under-load fails_under_load
 try bad-tail bad_tail
+try newer-superblock newer_superblock
 finish
