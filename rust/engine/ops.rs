@@ -206,20 +206,24 @@ fn reconstruct(work: &mut Handler, row: u32) -> Result {
 
 /// Makes Q from all data.
 fn make_q(work: &mut Handler, row: u32) -> Result {
-    row_with_q(work, row, |_| true, false)?.generate()
+    let q = work.place.q.ok_or(EINVAL)?;
+    row_with_q(work, row, |_| true, (None, q))?.generate()
 }
 
 /// A row's data, P and Q.
 fn whole_row(work: &mut Handler, row: u32) -> Result<Syndrome<'_, '_>> {
-    row_with_q(work, row, |_| true, true)
+    let q = work.place.q.ok_or(EINVAL)?;
+    let p = work.place.p;
+    row_with_q(work, row, |_| true, (Some(p), q))
 }
 
-/// The data of a row that `wanted` asks for, Q, and P if `with_p`.
+/// The data of a row that `wanted` asks for, with the members whose pages stand
+/// for P, if that is to be made, and for Q.
 fn row_with_q<'w>(
     work: &'w mut Handler,
     row: u32,
     wanted: impl Fn(&Task) -> bool,
-    with_p: bool,
+    (p, q): (Option<usize>, usize),
 ) -> Result<Syndrome<'w, 'w>> {
     let Handler {
         pages,
@@ -235,9 +239,9 @@ fn row_with_q<'w>(
             list.data(position, page(slot)?)?;
         }
     }
-    list.q(page(place.q.ok_or(EINVAL)?)?)?;
-    if with_p {
-        list.p(page(place.p)?)?;
+    list.q(page(q)?)?;
+    if let Some(p) = p {
+        list.p(page(p)?)?;
     }
     Ok(list)
 }
@@ -258,11 +262,12 @@ fn xor_to(
 
 /// Takes the content of the strips to be written out of parity, or puts it in.
 fn change_parity(work: &mut Handler, row: u32) -> Result {
-    if work.place.q.is_some() {
-        return row_with_q(work, row, |t| t.acts.drain.has(row), true)?.add();
+    let Place { p, q, .. } = work.place;
+    if let Some(q) = q {
+        return row_with_q(work, row, |t| t.acts.drain.has(row), (Some(p), q))?.add();
     }
     let mut list = work.scratch.row();
-    list.push(work.pages.get(work.place.p, row).ok_or(EINVAL)?)?;
+    list.push(work.pages.get(p, row).ok_or(EINVAL)?)?;
     for (slot, task) in work.tasks.iter().enumerate() {
         if task.acts.drain.has(row) {
             list.push(work.pages.get(slot, row).ok_or(EINVAL)?)?;
@@ -287,13 +292,7 @@ fn check(work: &mut Handler, row: u32) -> Result<bool> {
         return Ok(good);
     };
     // P is no more, so its page has room for what Q should be.
-    let mut list = work.scratch.syndrome(work.place.sources)?;
-    for slot in 0..work.tasks.len() {
-        if let Some(position) = work.place.position(slot) {
-            list.data(position, page(slot)?)?;
-        }
-    }
-    list.q(page(p)?)?;
-    list.generate()?;
+    row_with_q(work, row, |_| true, (None, p))?.generate()?;
+    let page = |slot: usize| work.pages.get(slot, row).ok_or(EINVAL);
     Ok(page(p)?.is_equal(page(q)?))
 }

@@ -7,10 +7,14 @@ use crate::sys;
 use core::marker::PhantomData;
 use kernel::{bindings, prelude::*};
 
-/// Fewest and most pages of a row with Q that async_tx takes.
+/// The fewest pages of a row with Q that async_tx takes, P and Q included.
 ///
-/// Source: `MAX_DISKS` and the checks of `crypto/async_tx/async_pq.c`.
+/// Source: the checks of `crypto/async_tx/async_pq.c`.
 const MIN_SYNDROME: usize = 4;
+
+/// The most pages of such a row.
+///
+/// Source: `MAX_DISKS` of the same file.
 pub(crate) const MAX_SYNDROME: usize = 255;
 
 /// Whether the CPU's algorithm can change Q by what is added to it, which
@@ -28,8 +32,9 @@ pub(crate) struct Scratch {
     offsets: KVec<u32>,
 }
 
-// SAFETY: The pointers are only set and used within one `Row`, which borrows
-// both the scratch and the pages; between rows the list is empty.
+// SAFETY: The pointers are only used within the `Row` or `Syndrome` that set
+// them and borrows both the scratch and the pages; the next one begins with an
+// empty list, so that what one that was given up left is never looked at.
 unsafe impl Send for Scratch {}
 
 impl Scratch {
