@@ -16,6 +16,7 @@
 
 pub(crate) mod array;
 mod cache;
+mod finish;
 mod handle;
 mod journal;
 mod journal_io;

@@ -149,7 +149,7 @@ impl Place {
 
 /// Rebuilds the strips of `row` that are the op's result, one or two, from all
 /// others.
-fn compute(work: &mut Handler, row: u32) -> Result {
+pub(super) fn compute(work: &mut Handler, row: u32) -> Result {
     let mut targets = work
         .tasks
         .iter()
@@ -195,7 +195,7 @@ fn xor_others(work: &mut Handler, row: u32, target: usize) -> Result {
 }
 
 /// Makes P, and Q if there is one, from all data.
-fn reconstruct(work: &mut Handler, row: u32) -> Result {
+pub(super) fn reconstruct(work: &mut Handler, row: u32) -> Result {
     if work.place.q.is_some() {
         return whole_row(work, row)?.generate();
     }

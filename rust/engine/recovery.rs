@@ -4,9 +4,9 @@
 
 use super::{
     array::{Array, JournalState},
+    finish::Finisher,
     journal::{seed, Journal},
     journal_io::write_empty,
-    members::Members,
 };
 use crate::{
     journal::{
@@ -19,11 +19,7 @@ use crate::{
         tail::Flushed,
         unit::Position,
     },
-    lib::{
-        checksum::crc32c,
-        page::Page,
-        show::{eopnotsupp, Show},
-    },
+    lib::{checksum::crc32c, page::Page, show::Show},
     md::{
         mddev::{Flag, Mddev},
         rdev::{Rdev, RdevFlag},
@@ -63,27 +59,25 @@ struct Replay<'a> {
     page: Page,
 }
 
-impl Replay<'_> {
-    fn write(&self, members: &Members, row: DevSector, entry: &Entry) -> Result {
-        let Some(member) = members.get(entry.slot.index()) else {
-            return Ok(());
-        };
-        self.rdev
-            .page_io(entry.block.sector(), &self.page, false, false)?;
-        if member.page_io(row.get(), &self.page, true, false).is_err() {
-            pr_err!(
-                "{}: {}: write of a recovered row failed at member sector {}; the member is taken out, replace it\n",
-                self.array.mddev.name(),
-                member.name(),
-                row.get()
-            );
-            self.array.mddev.error(&member);
-            if self.array.has_failed() {
-                return Err(EIO);
-            }
+/// Writes a recovered row's page to a member, if it is there. A member that
+/// fails is taken out; an error if the array cannot go on.
+pub(super) fn write_member(array: &Array, slot: usize, row: DevSector, page: &Page) -> Result {
+    let Some(member) = array.members.get(slot) else {
+        return Ok(());
+    };
+    if member.page_io(row.get(), page, true, false).is_err() {
+        pr_err!(
+            "{}: {}: write of a recovered row failed at member sector {}; the member is taken out, replace it\n",
+            array.mddev.name(),
+            member.name(),
+            row.get()
+        );
+        array.mddev.error(&member);
+        if array.has_failed() {
+            return Err(EIO);
         }
-        Ok(())
     }
+    Ok(())
 }
 
 impl Sink for Replay<'_> {
@@ -91,7 +85,9 @@ impl Sink for Replay<'_> {
 
     fn complete_row(&mut self, row: DevSector, entries: &[Entry]) -> Result {
         for entry in entries {
-            self.write(&self.array.members, row, entry)?;
+            self.rdev
+                .page_io(entry.block.sector(), &self.page, false, false)?;
+            write_member(self.array, entry.slot.index(), row, &self.page)?;
         }
         Ok(())
     }
@@ -144,6 +140,11 @@ impl Pending for Table {
 
     fn rows(&self) -> u64 {
         self.rows
+    }
+
+    fn first(&self) -> Option<DevSector> {
+        let (row, _) = self.tree.iter().next()?;
+        Some(DevSector::new(*row))
     }
 }
 
@@ -230,17 +231,28 @@ impl Array {
 
     /// Replays the log, if the array may start with it, and flushes the members.
     fn replay_journal(&self, rdev: &Rdev, ring: Ring, tail: Position) -> Result<Flushed> {
-        let report = self.scan_journal(rdev, ring, tail)?;
-        self.judge(rdev, &report)?;
-        let replayed = report.begin();
+        let mut rows = Table {
+            tree: RBTree::new(),
+            rows: 0,
+        };
+        let mut report = self.scan_journal(rdev, ring, tail, &mut rows)?;
+        self.tell(rdev, &report);
+        Finisher::new(self, rdev, ring, tail, seed(self))?.run(&mut report, &mut rows)?;
+        let replayed = report.begin().ok_or(EINVAL)?;
         if !self.flush_members() {
             return Err(EIO);
         }
         Ok(replayed.members_flushed())
     }
 
-    /// Scans the log; complete rows go to the members.
-    fn scan_journal(&self, rdev: &Rdev, ring: Ring, tail: Position) -> Result<ScanReport> {
+    /// Scans the log; complete rows go to the members, data-only rows to `rows`.
+    fn scan_journal(
+        &self,
+        rdev: &Rdev,
+        ring: Ring,
+        tail: Position,
+        rows: &mut Table,
+    ) -> Result<ScanReport> {
         let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
         let mut page = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
         let mut entries = KVec::from_elem(Entry::NONE, self.members.len(), GFP_KERNEL)?;
@@ -250,10 +262,6 @@ impl Array {
             ring,
             tail,
             seed: seed(self),
-        };
-        let mut pending = Table {
-            tree: RBTree::new(),
-            rows: 0,
         };
         scan(
             &log,
@@ -266,7 +274,7 @@ impl Array {
                 rdev,
                 page: Page::new()?,
             },
-            &mut pending,
+            rows,
             Scratch {
                 meta: &mut meta,
                 page: &mut page,
@@ -284,8 +292,8 @@ impl Array {
         })
     }
 
-    /// Says what was found, and whether the array may start.
-    fn judge(&self, rdev: &Rdev, report: &ScanReport) -> Result {
+    /// Says what was found.
+    fn tell(&self, rdev: &Rdev, report: &ScanReport) {
         pr_info!(
             "{}: {}: journal recovery: {}\n",
             self.mddev.name(),
@@ -299,15 +307,6 @@ impl Array {
                 rdev.name()
             );
         }
-        if report.data_only_rows > 0 {
-            pr_crit!(
-                "{}: {} rows in the journal have data but no parity: it was used in write-back mode, which this version cannot recover; nothing is lost: stop the array and assemble it with raid456\n",
-                self.mddev.name(),
-                report.data_only_rows
-            );
-            return Err(eopnotsupp());
-        }
-        Ok(())
     }
 
     /// Starts the journal of an array that has one.

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod finish;
 pub(crate) mod format;
 pub(crate) mod log;
 pub(crate) mod recovery;

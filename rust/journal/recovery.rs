@@ -21,7 +21,7 @@
 //! not move meanwhile, so that a crash during recovery is followed by the same recovery. No table of
 //! complete rows is needed, only one of rows that are *pending*: it is never larger than what a
 //! write-back cache had in the log. What is pending at the end are data-only rows, acknowledged but
-//! without parity; the shell finds them in its [`Pending`] and must write them out.
+//! without parity; the shell finds them in its [`Pending`] and must finish them, see `finish.rs`.
 //!
 //! The C driver keeps complete rows in its stripe cache and replays them when a later entry of the
 //! row, the end of the log or memory shortage makes it; with memory short its flush payloads then
@@ -98,6 +98,9 @@ pub(crate) trait Pending {
 
     /// Returns how many rows there are.
     fn rows(&self) -> u64;
+
+    /// Returns the first row, by place on the members.
+    fn first(&self) -> Option<DevSector>;
 }
 
 /// The array and its journal, as far as a scan must know them.
@@ -272,7 +275,7 @@ pub(crate) struct ScanReport {
     pub(crate) replayed_rows: u64,
     /// Pending rows that a flush payload made needless.
     pub(crate) dropped_by_flush: u64,
-    /// Rows that are pending at the end.
+    /// Rows that are pending at the end, and not finished since.
     pub(crate) data_only_rows: u64,
     /// Where the next unit would be, and the sequence that it would have.
     pub(crate) end: Position,
@@ -287,14 +290,9 @@ impl ScanReport {
     /// The old tail must not stay: from it, recovery would come to the first unit that did not
     /// verify, and past a new one written there to old ones that do.
     ///
-    /// Without data-only rows, and with the members flushed: write the empty unit (there always is a
-    /// block for it, the one that a log keeps free), flush it, write the superblock with this tail,
-    /// and start a log with this tail and the head after it.
-    ///
-    /// With data-only rows: start a log with the old tail and with this head; place an empty unit,
-    /// then the rows; when all of that was handed out as stable, move the tail to the empty unit,
-    /// which is the candidate. Only then may the rows be completed and go to the members: until the
-    /// superblock is written, a crash finds the old log, and these rows in it.
+    /// When data-only rows are finished (`finish.rs`) and the members flushed: write the empty unit
+    /// (there always is a block for it, the one that a log keeps free), flush it, write the
+    /// superblock with this tail, and start a log with this tail and the head after it.
     pub(crate) fn restart(&self) -> Position {
         Position {
             block: self.end.block,

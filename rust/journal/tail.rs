@@ -126,11 +126,12 @@ pub(crate) struct Replayed {
 }
 
 impl ScanReport {
-    /// Begins the log that follows a log without data-only rows; see [`Self::restart`].
-    pub(crate) fn begin(&self) -> Replayed {
-        Replayed {
+    /// Begins the log that follows; see [`Self::restart`]. `None` while there are data-only rows that
+    /// are not finished, which only the old log has.
+    pub(crate) fn begin(&self) -> Option<Replayed> {
+        (self.data_only_rows == 0).then(|| Replayed {
             start: self.restart(),
-        }
+        })
     }
 }
 

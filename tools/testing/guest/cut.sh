@@ -15,6 +15,7 @@
 #   MISSING  number of the member that is away at recovery; - for none
 #   RECOVER  1: there is an array to recover; 0: make one
 #   WRITE    options for the writer; empty: do not write
+#   MODE     the journal's mode while writing; empty: as it comes
 #   STOP     1: stop the array cleanly at the end
 #
 # The last disk is the writer's log.
@@ -151,6 +152,8 @@ else
 fi
 if [ -n "$WRITE" ]; then
 	resume=
+	[ -z "${MODE:-}" ] || echo "$MODE" > "/sys/block/${MD#/dev/}/md/journal_mode" ||
+		echo "CASE FAIL mode: $MODE is refused"
 	[ "$RECOVER" = 0 ] || resume=--resume
 	moment "WRITING" write
 	# shellcheck disable=SC2086

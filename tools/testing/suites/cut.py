@@ -36,6 +36,8 @@ class Plan:
     force: bool = False
     # Whether only FUA and fsync count as acknowledged.
     durable: bool = False
+    # The journal's mode while writing; empty: as it comes.
+    mode: str = ""
     slow: float = 1.0
 
 
@@ -88,7 +90,8 @@ class Series:
         return {"MODULE": module, "LEVEL": level, "MEMBERS": members,
                 "CHUNK": chunk, "SIZE": SIZE_KIB, "DELAYS": delays,
                 "JOURNAL": int(self.plan.journal), "MISSING": missing,
-                "FORCE": int(self.plan.force), "RECOVER": int(recover), "WRITE": write, "STOP": int(stop)}
+                "FORCE": int(self.plan.force), "RECOVER": int(recover),
+                "WRITE": write, "STOP": int(stop), "MODE": self.plan.mode}
 
     def writing(self, ending):
         """Return options for a writer that is cut, or ends by itself."""
@@ -264,6 +267,33 @@ def powercut_stock(ctx, verdicts):
     _play(ctx, verdicts, Plan("powercut-stock-missing", kind="qemu",
                               cuts=ctx.pick(1, 10), slow=4, missing=True,
                               cut_recovery=0))
+
+
+class Handed(Series):
+    """Arrays cut under one module in write-back mode, recovered by the other."""
+
+    def run(self):
+        """Every other array with a recovery that is cut as well."""
+        writer, heir = self.plan.modules
+        for nth in range(self.plan.cuts):
+            self.fresh()
+            if not self.round("write", writer, False):
+                continue
+            if nth % 2 and not self.round("early", heir, True):
+                continue
+            self.round("end", heir, True)
+        shutil.rmtree(self.guest.workdir, ignore_errors=True)
+        print(f"    {self.plan.name}: {self.plan.cuts} cuts of the writer, "
+              f"seed {self.ctx.seed}", flush=True)
+
+
+def handed(ctx, verdicts):
+    """Cut under raid456 in write-back mode, recovered by raid5c."""
+    for missing in (False, True):
+        name = "handed-missing" if missing else "handed"
+        Handed(ctx, verdicts,
+               Plan(name, cuts=ctx.pick(4, 20), missing=missing,
+                    modules=("raid456", "raid5c"), mode="write-back")).run()
 
 
 def interop(ctx, verdicts):

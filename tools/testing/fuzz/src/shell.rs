@@ -126,6 +126,10 @@ impl Pending for Table<'_> {
     fn rows(&self) -> u64 {
         self.rows.len() as u64
     }
+
+    fn first(&self) -> Option<DevSector> {
+        self.rows.keys().next().copied().map(DevSector::new)
+    }
 }
 
 /// What the engine has before it looks at the device; `None` if it takes no such array.

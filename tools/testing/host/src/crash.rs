@@ -144,7 +144,7 @@ fn runs_get_somewhere() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut sum = Stats::default();
-    for _ in 0..150 {
+    for _ in 0..200 {
         let setup = setup().new_tree(&mut runner).unwrap().current();
         let actions = actions().new_tree(&mut runner).unwrap().current();
         let stats = play(setup, &actions).stats;

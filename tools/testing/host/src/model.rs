@@ -56,6 +56,10 @@ impl recovery::Pending for PendingTable {
     fn rows(&self) -> u64 {
         self.0.len() as u64
     }
+
+    fn first(&self) -> Option<DevSector> {
+        self.0.keys().next().copied().map(DevSector::new)
+    }
 }
 
 impl recovery::Source for &JournalDevice {

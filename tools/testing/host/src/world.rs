@@ -14,7 +14,7 @@ use crate::model::{page_of, state_before, tag_of};
 use crate::model::{MemberSink, PendingTable, Said, State, Table, ROWS, SEED};
 use crate::raid::geometry::Geometry;
 use crate::raid::units::{ArraySector, DevSector, Slot};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
@@ -586,88 +586,98 @@ impl World {
         self.flushing.clear();
         self.in_hand.clear();
         self.written_out.clear();
-        let restart = report.restart();
-        if table.is_empty() {
-            let flushed = report.begin().members_flushed();
-            assert_eq!(flushed.unit(), restart);
-            self.start_log(tail, restart);
-            let mut page = Box::new([0; BLOCK_SIZE]);
-            MetaBuilder::new(&mut page, restart.seq, restart.block).finish(SEED, crc32c);
-            let id = self.journal.submit(restart.block.get(), page);
-            self.crash(seed ^ 1);
-            self.journal.complete(id);
-            let covered = self.journal.start_flush();
-            self.journal.finish_flush(&covered);
-            // Until here a crash finds the old log; from here on, the new one.
-            self.superblock_write = Some(restart);
-            self.crash(seed ^ 2);
-            self.superblock_write = None;
-            self.superblock = restart;
-            let begun = flushed.unit_written(self.ring);
-            self.start_log(begun.tail, begun.head);
-        } else {
-            self.start_log(tail, restart);
-            self.rewrite_pending(pending, seed, table.keys().copied().collect());
-            assert_eq!(self.log.tail_candidate(), Some(restart));
-            self.start_tail();
-            self.crash(seed ^ 2);
-            self.finish_tail();
-            self.crash(seed ^ 4);
-            self.finish_discard();
+        let (mut report, restart) = (report, report.restart());
+        self.start_log(tail, restart);
+        assert_eq!(report.begin().is_none(), !table.is_empty());
+        for row in table.keys() {
+            let of_row = pending.iter().filter(|((of, _), _)| of == row);
+            let data = of_row.map(|((_, slot), tag)| (*slot, *tag)).collect();
+            self.finish_data_only(&mut report, tail, *row, data, seed);
         }
+        let covered = self.members.start_flush();
+        self.members.finish_flush(&covered);
+        let restart = report.restart();
+        let flushed = report.begin().expect("all is finished").members_flushed();
+        assert_eq!(flushed.unit(), restart);
+        self.start_log(tail, restart);
+        let mut page = Box::new([0; BLOCK_SIZE]);
+        MetaBuilder::new(&mut page, restart.seq, restart.block).finish(SEED, crc32c);
+        let id = self.journal.submit(restart.block.get(), page);
+        self.crash(seed ^ 1);
+        self.journal.complete(id);
+        self.flush_journal();
+        // Until here a crash finds the old log; from here on, the new one.
+        self.superblock_write = Some(restart);
+        self.crash(seed ^ 2);
+        self.superblock_write = None;
+        self.superblock = restart;
+        let begun = flushed.unit_written(self.ring);
+        self.start_log(begun.tail, begun.head);
         self.must_end = self.log.head().seq;
         self.crash(seed ^ 3);
+    }
+
+    fn flush_journal(&mut self) {
+        let covered = self.journal.start_flush();
+        self.journal.finish_flush(&covered);
+    }
+
+    /// Adds a data-only row's parity to the end of the old log, and writes the row to the members.
+    fn finish_data_only(
+        &mut self,
+        report: &mut ScanReport,
+        tail: Position,
+        row: u64,
+        data: Vec<(u16, u64)>,
+        seed: u64,
+    ) {
+        let slots = self.parity_slots(row);
+        let longer = report.extend(self.ring, tail, slots.len() as u64);
+        let longer = longer.expect("room was reserved when it was cached");
+        let next = longer.next().get();
+        let id = self.journal.submit(next, Box::new([0; BLOCK_SIZE]));
+        self.crash(seed ^ 4);
+        self.journal.complete(id);
+        self.flush_journal();
+        let wiped = longer.next_wiped();
+        let unit = wiped.unit();
+        let parity: Vec<(u16, u64)> = slots.into_iter().map(|slot| (slot, self.tag())).collect();
+        let pages: Vec<_> = parity.iter().map(|(_, tag)| page_of(*tag)).collect();
+        let mut sums = pages.iter().map(|page| crc32c(SEED, &page[..]));
+        let mut meta_page = Box::new([0; BLOCK_SIZE]);
+        let mut meta = MetaBuilder::new(&mut meta_page, unit.seq, unit.block);
+        meta.parity(DevSector::new(row), sums.next().unwrap(), sums.next())
+            .unwrap();
+        meta.finish(SEED, crc32c);
+        let mut ids = Vec::new();
+        for (nth, page) in core::iter::once(meta_page).chain(pages).enumerate() {
+            let block = self.ring.add(unit.block, nth as u64);
+            ids.push(self.journal.submit(block.get(), page));
+        }
+        self.history.push(Said {
+            seq: unit.seq,
+            row,
+            data: Vec::new(),
+            parity: parity.clone(),
+        });
+        self.crash(seed ^ 5);
+        for id in ids {
+            self.journal.complete(id);
+        }
+        self.flush_journal();
+        wiped.unit_written(report);
+        self.must_end = report.end.seq;
+        for (slot, tag) in data.into_iter().chain(parity) {
+            let id = self.members.submit((row, slot), tag);
+            self.members.complete(id);
+            self.crash(seed ^ 6);
+        }
+        report.row_finished();
     }
 
     fn start_log(&mut self, tail: Position, head: Position) {
         let units = vec![Unit::VACANT; self.setup.units];
         self.log = Log::new(units, self.ring, tail, head, self.setup.cache).unwrap();
-    }
-
-    /// Puts an empty unit where the log goes on, and the data-only rows after it.
-    fn rewrite_pending(
-        &mut self,
-        pending: BTreeMap<(u64, u16), u64>,
-        seed: u64,
-        rows: BTreeSet<u64>,
-    ) {
-        let old_end = self.must_end;
-        let placed = self.log.place_empty().expect("room");
-        let nothing = Said {
-            seq: placed.unit.seq(),
-            row: 0,
-            data: Vec::new(),
-            parity: Vec::new(),
-        };
-        self.put(placed, nothing, Vec::new());
-        self.submit(placed.unit);
-        for row in rows {
-            let of_row = pending.iter().filter(|((of, _), _)| *of == row);
-            let data: Vec<(u16, u64)> = of_row.map(|((_, slot), tag)| (*slot, *tag)).collect();
-            let placed = self.log.place(data.len() as u32, 0).expect("room");
-            let hand = self.in_hand.entry(row).or_default();
-            hand.units.push(placed.unit);
-            hand.content.extend(data.iter().copied());
-            let said = Said {
-                seq: placed.unit.seq(),
-                row,
-                data,
-                parity: Vec::new(),
-            };
-            self.put(placed, said, Vec::new());
-        }
-        self.close();
-        self.crash(seed ^ 1);
-        while !self.writing.is_empty() {
-            self.complete_write(seed as usize, true);
-        }
-        self.start_flush(FlushFor::Everything);
-        while !self.flushing.is_empty() {
-            self.complete_flush(0, true);
-        }
-        self.pop();
-        // The units are stable, but the superblock still names the old tail.
-        self.must_end = old_end;
     }
 
     pub(crate) fn act(&mut self, action: Action) {

@@ -141,6 +141,10 @@ impl Pending for Table {
     fn rows(&self) -> u64 {
         self.0.len() as u64
     }
+
+    fn first(&self) -> Option<DevSector> {
+        self.0.keys().next().copied().map(DevSector::new)
+    }
 }
 
 /// What an assembly finds and needs.
@@ -171,7 +175,9 @@ impl Assembly<'_> {
         if report.end_reason.kind() == EndKind::Corrupt {
             return wrong("a unit that makes no sense", report.to_string());
         }
-        let replayed = report.begin();
+        let Some(replayed) = report.begin() else {
+            return wrong("rows that are not finished", report.to_string());
+        };
         for (slot, member) in self.hw.members.iter_mut().enumerate() {
             power.on().map_err(|()| Down::Cut)?;
             if self.here[slot] && self.bug != Some(Bug::NoRecoveryFlush) {
