@@ -18,9 +18,8 @@
 //! The shell calls every method under one lock. Nothing here blocks, allocates or does I/O, and
 //! every loop is bounded by the number of unit descriptors.
 
-use super::format::{
-    flush_entry, JournalBlock, BLOCK_SIZE, DATA_ENTRY, META_HEADER, PARITY_ENTRY, PARITY_ENTRY_PQ,
-};
+use super::format::JournalBlock;
+use super::reserve::Reserve;
 use super::ring::{Extents, Ring};
 use super::unit::{Outcome, Position, Unit, UnitError, UnitExtent, UnitRef, UnitState};
 use core::ops::DerefMut;
@@ -117,6 +116,8 @@ pub(crate) struct Log<U> {
     flushes: u8,
     failed_from: Option<u64>,
     starved: bool,
+    /// Room that only the rows of a write-back cache are given.
+    reserve: Reserve,
 }
 
 impl<U: DerefMut<Target = [Unit]>> Log<U> {
@@ -150,55 +151,8 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             flushes: 0,
             failed_from: None,
             starved: false,
+            reserve: Reserve::new(0, 0),
         })
-    }
-
-    /// Reserves room for the entries of one row: that many pages of data, and of parity (0, 1 or 2).
-    ///
-    /// The row counts as pending in the unit until [`Self::row_done`].
-    pub(crate) fn place(
-        &mut self,
-        data_pages: u32,
-        parity_pages: u32,
-    ) -> Result<Placed, PlaceError> {
-        let parity = match parity_pages {
-            0 => 0,
-            1 => PARITY_ENTRY,
-            2 => PARITY_ENTRY_PQ,
-            _ => return Err(PlaceError::TooLarge),
-        };
-        let bytes = usize::try_from(data_pages)
-            .ok()
-            .and_then(|pages| pages.checked_mul(DATA_ENTRY))
-            .and_then(|bytes| bytes.checked_add(parity))
-            .ok_or(PlaceError::TooLarge)?;
-        let pages = data_pages
-            .checked_add(parity_pages)
-            .ok_or(PlaceError::TooLarge)?;
-        self.reserve(bytes, pages, 1)
-    }
-
-    /// Reserves room for one flush payload that names `rows` rows; none of them counts as pending.
-    ///
-    /// The rows are on the members, flushed, and must have no newer entries in the log: recovery
-    /// would drop those. So this comes before anything new is placed for one of the rows.
-    #[allow(dead_code)] // for write-back
-    pub(crate) fn place_flush(&mut self, rows: usize) -> Result<Placed, PlaceError> {
-        let bytes = flush_entry(rows).ok_or(PlaceError::TooLarge)?;
-        self.reserve(bytes, 0, 0)
-    }
-
-    /// Reserves a unit without entries, after closing the open one; the shell must write both.
-    ///
-    /// It is closed from the start, so that it stays without rows: once it is stable the tail can
-    /// move there, whatever comes after it. A log begins with one (see `ScanReport::restart`).
-    pub(crate) fn place_empty(&mut self) -> Result<Placed, PlaceError> {
-        if self.failed() {
-            return Err(PlaceError::Failed);
-        }
-        let placed = self.open_unit(0, 0, 0)?;
-        let _closed = self.close_open();
-        Ok(placed)
     }
 
     /// Closes the open unit, if there is one: the shell must write it.
@@ -259,7 +213,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         }
         match want {
             FlushFor::Rows => {
-                if !self.has_rows(self.covered, self.ordered) {
+                if !self.is_awaited(self.covered, self.ordered) {
                     return None;
                 }
             }
@@ -403,6 +357,17 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         self.ring.free(self.head, self.tail.block)
     }
 
+    /// Returns the blocks that are in use or promised to rows of the cache, and all blocks.
+    pub(crate) fn load(&self) -> (u64, u64) {
+        let used = self.used().saturating_add(self.reserve.blocks());
+        (used, self.ring.blocks())
+    }
+
+    /// Tells whether there was no room for something since the tail moved last.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.starved
+    }
+
     /// Returns how many more units can be in flight at once.
     pub(crate) fn spare_units(&self) -> usize {
         self.units.len().saturating_sub(self.in_flight)
@@ -415,91 +380,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
 
     /// Tells whether no unit is open, being written, or has rows that are not done.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight == 0
-    }
-
-    /// Reserves metadata bytes and pages in the open unit, or in a new one if they do not fit.
-    fn reserve(&mut self, bytes: usize, pages: u32, rows: u32) -> Result<Placed, PlaceError> {
-        if self.failed() {
-            return Err(PlaceError::Failed);
-        }
-        let seq = self.next_seq.wrapping_sub(1);
-        let limit = self.ring.max_unit_blocks();
-        let fits = |unit: &Unit| {
-            unit.state == UnitState::Open
-                && unit.meta_used.saturating_add(bytes) <= BLOCK_SIZE
-                && u64::from(unit.blocks).saturating_add(u64::from(pages)) <= limit
-        };
-        match self.unit(seq) {
-            Some(unit) if fits(unit) => self.extend(seq, bytes, pages, rows),
-            Some(_) | None => self.open_unit(bytes, pages, rows),
-        }
-    }
-
-    /// Adds to the unit `seq`, which is open and has room for the metadata.
-    fn extend(
-        &mut self,
-        seq: u64,
-        bytes: usize,
-        pages: u32,
-        rows: u32,
-    ) -> Result<Placed, PlaceError> {
-        if u64::from(pages) > self.free() {
-            self.starved = true;
-            return Err(PlaceError::NoSpace);
-        }
-        let first_block = self.head;
-        let unit = self.reference(seq).ok_or(PlaceError::Busy)?;
-        let descriptor = self.unit_mut(seq).ok_or(PlaceError::Busy)?;
-        descriptor.meta_used = descriptor.meta_used.saturating_add(bytes);
-        descriptor.blocks = descriptor.blocks.saturating_add(pages);
-        descriptor.rows = descriptor.rows.saturating_add(rows);
-        self.head = self.ring.add(self.head, u64::from(pages));
-        Ok(Placed {
-            unit,
-            opened: false,
-            closed: None,
-            first_block,
-        })
-    }
-
-    /// Closes the open unit and opens the next with the given entries.
-    fn open_unit(&mut self, bytes: usize, pages: u32, rows: u32) -> Result<Placed, PlaceError> {
-        let meta_used = META_HEADER
-            .checked_add(bytes)
-            .filter(|&used| used <= BLOCK_SIZE)
-            .ok_or(PlaceError::TooLarge)?;
-        let blocks = pages.checked_add(1).ok_or(PlaceError::TooLarge)?;
-        if u64::from(blocks) > self.ring.max_unit_blocks() {
-            return Err(PlaceError::TooLarge);
-        }
-        if u64::from(blocks) > self.free() {
-            self.starved = true;
-            return Err(PlaceError::NoSpace);
-        }
-        if self.spare_units() == 0 {
-            return Err(PlaceError::Busy);
-        }
-        let closed = self.close_open();
-        let seq = self.next_seq;
-        self.next_seq = seq.wrapping_add(1);
-        self.in_flight = self.in_flight.saturating_add(1);
-        let start = self.head;
-        let unit = self.reference(seq).ok_or(PlaceError::Busy)?;
-        *self.unit_mut(seq).ok_or(PlaceError::Busy)? = Unit {
-            state: UnitState::Open,
-            start,
-            blocks,
-            meta_used,
-            rows,
-        };
-        self.head = self.ring.add(start, u64::from(blocks));
-        Ok(Placed {
-            unit,
-            opened: true,
-            closed,
-            first_block: self.ring.add(start, 1),
-        })
+        self.in_flight == 0 && self.reserve.is_empty()
     }
 
     /// Moves on all units that are written and have only ordered ones before them.
@@ -585,11 +466,11 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         self.ring.distance(self.tail.block, self.candidate.block)
     }
 
-    fn has_rows(&self, from: u64, end: u64) -> bool {
+    fn is_awaited(&self, from: u64, end: u64) -> bool {
         let mut seq = from;
         while before(seq, end) {
             match self.unit(seq) {
-                Some(unit) if unit.rows > 0 => return true,
+                Some(unit) if unit.awaited => return true,
                 Some(_) => {}
                 None => return false,
             }
@@ -640,5 +521,6 @@ fn before(a: u64, b: u64) -> bool {
     ahead != 0 && ahead < 1 << 63
 }
 
+mod place;
 #[cfg(test)]
 mod tests;

@@ -90,6 +90,7 @@ pub(crate) struct Unit {
     pub(super) blocks: u32,
     pub(super) meta_used: usize,
     pub(super) rows: u32,
+    pub(super) awaited: bool,
 }
 
 impl Unit {
@@ -100,6 +101,7 @@ impl Unit {
         blocks: 0,
         meta_used: 0,
         rows: 0,
+        awaited: false,
     };
 }
 
