@@ -189,6 +189,8 @@ impl Array {
             rmw: self.geo.parity_disks() < 2 || can_add_syndrome(),
             hold: !self.is_quiesced() && !self.cache.is_short(),
             repair: !self.mddev.recovery(Recovery::Check),
+            write_back: false,
+            room: 0,
         }
     }
 

@@ -6,6 +6,7 @@
 //! compiled on the host, where they are tested.
 #![forbid(unsafe_code)]
 
+mod apply;
 pub(crate) mod geometry;
 pub(crate) mod hold;
 pub(crate) mod mask;
@@ -13,3 +14,5 @@ pub(crate) mod pace;
 mod plan;
 pub(crate) mod stripe;
 pub(crate) mod units;
+#[allow(dead_code)] // the engine follows
+mod writeback;

@@ -7,11 +7,11 @@
 //! arithmetic, decides for the one and acts for all.
 
 use super::mask::RowMask;
-use super::stripe::{Access, Machine, Strip};
+use super::stripe::{Access, Machine, State, Strip};
 
 /// How a write makes its parity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Method {
+pub(super) enum Method {
     /// Old parity, minus old data, plus new data.
     ReadModifyWrite,
     /// From all data of the row.
@@ -20,7 +20,7 @@ enum Method {
 
 /// What became of an attempt to get the needed strips into memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fetch {
+pub(super) enum Fetch {
     /// All are uptodate.
     Ready,
     /// Reads or a compute were started or are under way.
@@ -39,6 +39,7 @@ impl Machine<'_> {
         self.plan_reads();
         self.plan_sync();
         self.plan_writes();
+        self.plan_out();
         self.plan_fixes();
     }
 
@@ -52,7 +53,7 @@ impl Machine<'_> {
         }
     }
 
-    fn any_reading(&self) -> RowMask {
+    pub(super) fn any_reading(&self) -> RowMask {
         self.strips
             .iter()
             .fold(RowMask::EMPTY, |all, s| all | s.reading)
@@ -68,12 +69,20 @@ impl Machine<'_> {
             rows = s.toread.alike(row, rows);
             rows = s.towrite.alike(row, rows);
             rows = s.overwrite.alike(row, rows);
+            rows = s.cached.alike(row, rows);
+            rows = s.old.alike(row, rows);
         }
-        rows
+        rows = self.st.caching.alike(row, rows);
+        rows = self.st.stuck.alike(row, rows);
+        self.st.out.alike(row, rows)
     }
 
     /// Calls `f(row, kind)` for every kind of row in `work`.
-    fn for_each_kind(&mut self, mut work: RowMask, mut f: impl FnMut(&mut Self, u32, RowMask)) {
+    pub(super) fn for_each_kind(
+        &mut self,
+        mut work: RowMask,
+        mut f: impl FnMut(&mut Self, u32, RowMask),
+    ) {
         while let Some(row) = work.lowest() {
             let rows = self.kind(row, work);
             work.remove(rows | RowMask::single(row));
@@ -81,19 +90,25 @@ impl Machine<'_> {
         }
     }
 
-    /// Starts reads of strips marked `need` that are not uptodate, or a compute
-    /// where they cannot be read.
-    fn fetch(&mut self, row: u32, rows: RowMask) -> Fetch {
-        let lost = |s: &Strip| !s.uptodate.has(row) && !s.readable().has(row);
-        if !self.strips.iter().any(|s| s.need && lost(s)) {
+    /// Starts reads of strips marked `need` that are not in memory, or a compute
+    /// where they cannot be read. Of what is cached this is about what the
+    /// members hold, with which parity there agrees.
+    pub(super) fn fetch(&mut self, row: u32, rows: RowMask) -> Fetch {
+        let lost = |st: &State, s: &Strip| !st.is_present(s, row) && !s.readable().has(row);
+        if !self.strips.iter().any(|s| s.need && lost(self.st, s)) {
             return self.fetch_needed(row, rows);
         }
+        if self.st.caching.has(row) {
+            // What will be cached is not told apart from what the members hold yet.
+            return Fetch::Wait;
+        }
         // Something has to be computed, and that takes all the others.
-        if self.strips.iter().filter(|s| lost(s)).count() > self.st.parity() {
+        let count = self.strips.iter().filter(|s| lost(self.st, s)).count();
+        if count > self.st.parity() || self.st.stuck.has(row) {
             return Fetch::Lost;
         }
         for s in self.strips.iter_mut() {
-            s.need = s.readable().has(row) || s.uptodate.has(row);
+            s.need = s.readable().has(row) || self.st.is_present(s, row);
         }
         match self.fetch_needed(row, rows) {
             Fetch::Ready => {}
@@ -105,7 +120,7 @@ impl Machine<'_> {
             return Fetch::Wait;
         }
         for s in self.strips.iter_mut() {
-            if !s.uptodate.has(row) {
+            if !self.st.is_present(s, row) {
                 s.op_result.insert(rows);
             }
         }
@@ -117,7 +132,7 @@ impl Machine<'_> {
     fn fetch_needed(&mut self, row: u32, rows: RowMask) -> Fetch {
         let mut all = Fetch::Ready;
         for s in self.strips.iter_mut() {
-            if !s.need || s.uptodate.has(row) {
+            if !s.need || self.st.is_present(s, row) {
                 continue;
             }
             all = Fetch::Wait;
@@ -131,7 +146,7 @@ impl Machine<'_> {
         all
     }
 
-    fn need(&mut self, mut wanted: impl FnMut(usize, &Strip) -> bool) {
+    pub(super) fn need(&mut self, mut wanted: impl FnMut(usize, &Strip) -> bool) {
         for (i, s) in self.strips.iter_mut().enumerate() {
             s.need = wanted(i, s);
         }
@@ -179,8 +194,14 @@ impl Machine<'_> {
         } else {
             RowMask::EMPTY
         };
-        // What is known only in memory goes to its member first.
-        let free = !(self.st.busy | self.st.in_ops | self.any_reading() | fixable);
+        // What is known only in memory goes to its member first, and so does
+        // what is cached.
+        let dirty = self.st.dirty(self.strips);
+        self.st.want_out(self.strips, self.st.sync_want);
+        let lost = self.st.sync_want & self.st.stuck & dirty;
+        self.st.sync_want.remove(lost);
+        self.acts.sync_failed.insert(lost);
+        let free = !(self.st.busy | self.st.in_ops | self.any_reading() | fixable | dirty);
         let rows = self.st.sync_want & free;
         if rows.is_empty() {
             return;
@@ -224,7 +245,7 @@ impl Machine<'_> {
     }
 
     /// What was given up for read errors asks the members again next time.
-    fn ask_again(&mut self, rows: RowMask) {
+    pub(super) fn ask_again(&mut self, rows: RowMask) {
         for s in self.strips.iter_mut() {
             let gone = rows.minus(s.uptodate);
             s.read_error.remove(gone);
@@ -317,7 +338,7 @@ impl Machine<'_> {
         self.for_each_kind(work, |m, row, rows| m.write_rows(row, rows));
     }
 
-    fn fail_waiting(&mut self, rows: RowMask) {
+    pub(super) fn fail_waiting(&mut self, rows: RowMask) {
         for s in self.strips.iter_mut() {
             s.towrite.remove(rows);
             s.overwrite.remove(rows);
@@ -327,6 +348,16 @@ impl Machine<'_> {
     }
 
     fn write_rows(&mut self, row: u32, rows: RowMask) {
+        let dirty = self.strips.iter().any(|s| s.cached.has(row));
+        if dirty && self.st.stuck.has(row) {
+            return self.fail_waiting(rows);
+        }
+        if self.room_left() > 0 && (dirty || !self.is_full(row)) {
+            return self.cache_rows(row, rows);
+        }
+        if dirty {
+            return self.st.want_out(self.strips, rows);
+        }
         let method = self.choose(row);
         if self.policy.hold && !self.in_memory(row, method) {
             self.acts.held.insert(rows);
@@ -349,6 +380,12 @@ impl Machine<'_> {
             return;
         }
         self.start_write(rows, row, method);
+    }
+
+    /// Whether what waits covers all data of the row.
+    fn is_full(&self, row: u32) -> bool {
+        let mut strips = self.strips.iter().enumerate();
+        strips.all(|(i, s)| self.st.is_parity(i) || s.overwrite.has(row))
     }
 
     /// Whether the strips that `method` needs of `row` are all uptodate.

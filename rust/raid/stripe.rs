@@ -21,6 +21,10 @@
 //! `landed` rows complete as soon as md has no failed member to record first:
 //! a write may not be acknowledged while the superblocks still call a member
 //! good that missed it.
+//!
+//! With a write-back cache a row may stop half-way: its data is appended and the
+//! write completes, while the members are left as they are. The strips are then
+//! `cached`; how they get out is in `writeback.rs`.
 
 use super::mask::RowMask;
 
@@ -80,6 +84,11 @@ pub(crate) struct Strip {
     pub(super) read_error: RowMask,
     /// Becomes uptodate when the running op is done.
     pub(super) op_result: RowMask,
+    /// Acknowledged, and only in the journal and here: the page is newer than
+    /// what the member holds. Always uptodate, but while an op is at it.
+    pub(super) cached: RowMask,
+    /// Of `cached` rows: the strip's second page has what the member holds.
+    pub(super) old: RowMask,
     /// Scratch of the planner: this strip is needed.
     pub(super) need: bool,
     /// Out: what to do.
@@ -101,6 +110,8 @@ impl Strip {
             suspect: RowMask::EMPTY,
             read_error: RowMask::EMPTY,
             op_result: RowMask::EMPTY,
+            cached: RowMask::EMPTY,
+            old: RowMask::EMPTY,
             need: false,
             act: StripActs {
                 read: RowMask::EMPTY,
@@ -123,10 +134,10 @@ impl Strip {
     }
 
     /// Rows that the member could not read, and whose content is known: it can
-    /// be told.
+    /// be told. What is cached is not what it should hold yet.
     pub(super) fn fixable(&self) -> RowMask {
         match self.access {
-            Access::Full => self.read_error & self.uptodate,
+            Access::Full => (self.read_error & self.uptodate).minus(self.cached),
             Access::WriteOnly | Access::Missing => RowMask::EMPTY,
         }
     }
@@ -139,6 +150,12 @@ impl Strip {
     /// Rows of the write under way that belong to this strip.
     pub(crate) fn written(&self) -> RowMask {
         self.written
+    }
+
+    /// Rows that are acknowledged and not on the member.
+    #[allow(dead_code)] // the engine follows
+    pub(crate) fn cached(&self) -> RowMask {
+        self.cached
     }
 }
 
@@ -160,6 +177,11 @@ pub(crate) struct Policy {
     pub(crate) hold: bool,
     /// A check writes the right parity where it finds wrong parity.
     pub(crate) repair: bool,
+    /// Writes complete when the journal has them.
+    pub(crate) write_back: bool,
+    /// So many rows may be cached in this step: those that the log has promised
+    /// room to.
+    pub(crate) room: u32,
 }
 
 /// The state that is not one strip's.
@@ -181,6 +203,10 @@ pub(crate) struct State {
     pub(super) ops_check: RowMask,
     /// ... and it is new parity, for a sync.
     pub(super) ops_parity: RowMask,
+    /// ... and it takes in data to be cached.
+    pub(super) ops_cache: RowMask,
+    /// ... and it is new parity, for what is cached.
+    pub(super) ops_out: RowMask,
     /// Appended to the journal, not yet stable there.
     pub(super) in_journal: RowMask,
     /// Being written to the members.
@@ -199,6 +225,16 @@ pub(crate) struct State {
     pub(super) sync_want: RowMask,
     /// A sync of these rows is under way.
     pub(super) syncing: RowMask,
+    /// The write under way is data for the cache only.
+    pub(super) caching: RowMask,
+    /// The write under way takes cached data to the members.
+    pub(super) out: RowMask,
+    /// The write under way was a user's, and is acknowledged.
+    pub(super) acked: RowMask,
+    /// Cached data of these rows is to be written out.
+    pub(super) out_want: RowMask,
+    /// Cached data of these rows cannot be written out.
+    pub(super) stuck: RowMask,
 }
 
 impl State {
@@ -213,6 +249,8 @@ impl State {
             ops_write: RowMask::EMPTY,
             ops_check: RowMask::EMPTY,
             ops_parity: RowMask::EMPTY,
+            ops_cache: RowMask::EMPTY,
+            ops_out: RowMask::EMPTY,
             in_journal: RowMask::EMPTY,
             in_members: RowMask::EMPTY,
             unwritten: RowMask::EMPTY,
@@ -222,6 +260,11 @@ impl State {
             fua: RowMask::EMPTY,
             sync_want: RowMask::EMPTY,
             syncing: RowMask::EMPTY,
+            caching: RowMask::EMPTY,
+            out: RowMask::EMPTY,
+            acked: RowMask::EMPTY,
+            out_want: RowMask::EMPTY,
+            stuck: RowMask::EMPTY,
         }
     }
 
@@ -261,7 +304,7 @@ impl State {
     ///
     /// Fixes that may not be made now do not count as work.
     pub(crate) fn is_idle(&self, strips: &[Strip], policy: &Policy) -> bool {
-        (self.busy | self.in_ops | self.sync_want | self.syncing).is_empty()
+        (self.busy | self.in_ops | self.sync_want | self.syncing | self.out_due(strips)).is_empty()
             && strips.iter().all(|s| {
                 (s.toread | s.towrite | s.reading | s.writing).is_empty()
                     && (!policy.may_fix || s.fixable().is_empty())
@@ -345,6 +388,12 @@ pub(crate) struct Actions {
     pub(crate) rmw: RowMask,
     /// Drain, then make parity from all data.
     pub(crate) rcw: RowMask,
+    /// Drain, and no more. This may not fail: pages that are cached must be as
+    /// the journal has them, or gets them next.
+    pub(crate) cache: RowMask,
+    /// Take what the members hold of the cached strips out of parity, and put
+    /// what is cached in.
+    pub(crate) rmw_out: RowMask,
     /// Compare parity with data; destroys the parity pages.
     pub(crate) check: RowMask,
     /// Make parity from all data.
@@ -357,6 +406,10 @@ pub(crate) struct Actions {
     pub(crate) write: bool,
     /// End the write bios of these rows: they are safe.
     pub(crate) complete: RowMask,
+    /// These rows are on the members: the journal can forget them.
+    pub(crate) landed: RowMask,
+    /// Cached data of these rows can be written out no more: too much is lost.
+    pub(crate) stuck: RowMask,
     /// End the write bios of these rows with an error: those under way.
     pub(crate) fail_write: RowMask,
     /// End the write bios of these rows with an error: those waiting.
@@ -376,7 +429,8 @@ pub(crate) struct Actions {
 impl Actions {
     /// Whether an op is among the actions, and so [`Event::OpsDone`] is due.
     pub(crate) fn has_ops(&self) -> bool {
-        (self.compute | self.rmw | self.rcw | self.check | self.parity).any()
+        let parity = self.rmw | self.rcw | self.rmw_out | self.parity;
+        (self.compute | self.cache | self.check | parity).any()
     }
 
     /// Whether anything has to be done at all.
@@ -389,6 +443,8 @@ impl Actions {
             || self.corrected
             || (self.journal
                 | self.complete
+                | self.landed
+                | self.stuck
                 | self.fail_write
                 | self.fail_waiting
                 | self.sync_done
@@ -440,231 +496,5 @@ pub(crate) fn clear(strips: &mut [Strip], acts: &mut Actions) {
     *acts = Actions::default();
     for s in strips {
         s.act = StripActs::default();
-    }
-}
-
-impl Machine<'_> {
-    fn apply(&mut self, event: Event) {
-        match event {
-            Event::ReadDone { slot, rows, ok } => self.read_done(slot, rows, ok),
-            Event::OpsDone { bad, failed } => self.ops_done(bad, failed),
-            Event::JournalDone { rows, ok } => self.journal_done(rows, ok),
-            Event::WriteDone { slot, rows, ok } => self.write_done(slot, rows, ok),
-        }
-    }
-
-    fn read_done(&mut self, slot: usize, rows: RowMask, ok: bool) {
-        let Some(s) = self.strips.get_mut(slot) else {
-            return;
-        };
-        let alone = rows.count() <= 1;
-        let rows = rows & s.reading;
-        s.reading.remove(rows);
-        if ok {
-            s.uptodate.insert(rows);
-            s.suspect.remove(rows);
-        } else if s.access == Access::Full && alone {
-            s.read_error.insert(rows);
-            s.suspect.remove(rows);
-        } else if s.access == Access::Full {
-            // One bad sector fails a whole read: find out which row has it.
-            s.suspect.insert(rows);
-        }
-    }
-
-    fn ops_done(&mut self, bad: RowMask, failed: RowMask) {
-        let failed = failed & self.st.in_ops;
-        let write = self.st.ops_write;
-        let check = self.st.ops_check;
-        let parity = self.st.ops_parity;
-        // Their pages are on the way to journal or members: those are known.
-        let on_the_way = self.st.busy.minus(write | parity);
-        for s in self.strips.iter_mut() {
-            let result = s.op_result;
-            s.op_result = RowMask::EMPTY;
-            s.uptodate.insert(result.minus(failed));
-            s.uptodate.remove(failed.minus(on_the_way));
-            let lost = result & failed & on_the_way & s.toread;
-            s.toread.remove(lost);
-            s.act.fail_read.insert(lost);
-            self.acts.fail_read |= lost.any();
-        }
-        self.st.in_ops = RowMask::EMPTY;
-        self.st.ops_write = RowMask::EMPTY;
-        self.st.ops_check = RowMask::EMPTY;
-        self.st.ops_parity = RowMask::EMPTY;
-        self.abandon(write & failed);
-        self.give_up_sync((check | parity) & failed);
-        self.ops_passed(
-            write.minus(failed),
-            check.minus(failed),
-            parity.minus(failed),
-            bad,
-        );
-    }
-
-    /// What follows from ops that went well: writes, checks and new parity.
-    fn ops_passed(&mut self, write: RowMask, check: RowMask, parity: RowMask, bad: RowMask) {
-        if self.policy.refuse_writes {
-            // The journal was lost meanwhile: no member may see the rows.
-            self.abandon(write);
-        } else if self.policy.journal {
-            self.st.in_journal.insert(write);
-            self.acts.journal.insert(write);
-        } else {
-            self.write_members(write);
-        }
-        self.write_members(parity);
-
-        let bad = bad & check;
-        self.acts.mismatch.insert(bad);
-        let mut done = check.minus(bad);
-        if self.policy.repair {
-            self.make_parity(bad);
-        } else {
-            done.insert(bad);
-        }
-        self.st.syncing.remove(done);
-        self.acts.sync_done.insert(done);
-    }
-
-    /// Ends the sync of `rows` without a result; no member was written.
-    fn give_up_sync(&mut self, rows: RowMask) {
-        for s in self.strips.iter_mut() {
-            s.written.remove(rows);
-        }
-        self.st.busy.remove(rows);
-        let rows = rows & self.st.syncing;
-        self.st.syncing.remove(rows);
-        self.acts.sync_failed.insert(rows);
-    }
-
-    /// Has parity of `rows` made anew from data that is all uptodate.
-    fn make_parity(&mut self, rows: RowMask) {
-        if rows.is_empty() {
-            return;
-        }
-        self.st.in_ops.insert(rows);
-        self.st.ops_parity.insert(rows);
-        self.st.busy.insert(rows);
-        for (i, s) in self.strips.iter_mut().enumerate() {
-            if i == self.st.p || Some(i) == self.st.q {
-                s.op_result.insert(rows);
-                s.written.insert(rows);
-            }
-        }
-        self.acts.parity.insert(rows);
-    }
-
-    fn journal_done(&mut self, rows: RowMask, ok: bool) {
-        let rows = rows & self.st.in_journal;
-        self.st.in_journal.remove(rows);
-        if ok {
-            self.write_members(rows);
-        } else {
-            self.abandon(rows);
-        }
-    }
-
-    /// Ends a user's write of `rows` with an error before any member saw it.
-    fn abandon(&mut self, rows: RowMask) {
-        if rows.is_empty() {
-            return;
-        }
-        for s in self.strips.iter_mut() {
-            let gone = s.written & rows;
-            s.uptodate.remove(gone);
-            s.written.remove(gone);
-        }
-        self.st.busy.remove(rows);
-        self.st.user.remove(rows);
-        self.st.fua.remove(rows);
-        self.acts.fail_write.insert(rows);
-    }
-
-    /// Sends the `written` strips of `rows` to the members that can take them.
-    pub(super) fn write_members(&mut self, rows: RowMask) {
-        if rows.is_empty() {
-            return;
-        }
-        let mut any = RowMask::EMPTY;
-        for s in self.strips.iter_mut() {
-            if s.access == Access::Missing {
-                continue;
-            }
-            let out = s.written & rows;
-            s.writing.insert(out);
-            s.act.write.insert(out);
-            any.insert(out);
-        }
-        self.acts.write |= any.any();
-        self.st.in_members.insert(rows);
-        self.land();
-    }
-
-    fn write_done(&mut self, slot: usize, rows: RowMask, ok: bool) {
-        if let Some(s) = self.strips.get_mut(slot) {
-            let rows = rows & s.writing;
-            s.writing.remove(rows);
-            if ok {
-                let corrected = s.read_error & rows;
-                s.act.corrected.insert(corrected);
-                self.acts.corrected |= corrected.any();
-                s.read_error.remove(rows);
-            } else if s.access == Access::Full {
-                // md kept the member all the same: ask it again next time,
-                // rather than rewrite for ever.
-                s.read_error.remove(rows);
-                s.uptodate.remove(rows);
-                self.st.unwritten.insert(rows);
-            }
-        }
-        self.land();
-    }
-
-    /// Moves rows whose last member write ended on to `landed`.
-    fn land(&mut self) {
-        let writing = self
-            .strips
-            .iter()
-            .fold(RowMask::EMPTY, |all, s| all | s.writing);
-        let done = self.st.in_members.minus(writing);
-        self.st.in_members.remove(done);
-        self.st.landed.insert(done);
-    }
-
-    /// Reports rows that landed, unless md has to record a failure first.
-    pub(super) fn report_landed(&mut self) {
-        if self.policy.blocked || self.st.landed.is_empty() {
-            return;
-        }
-        let rows = self.st.landed;
-        self.st.landed = RowMask::EMPTY;
-        for s in self.strips.iter_mut() {
-            s.written.remove(rows);
-        }
-        let user = rows & self.st.user;
-        let mut lost = rows & self.st.unwritten;
-        self.st.unwritten.remove(rows);
-        if self.failed_members() > self.st.parity() {
-            lost = rows;
-        }
-        self.acts.fail_write.insert(user & lost);
-        self.acts.complete.insert(user.minus(lost));
-        let sync = rows & self.st.syncing;
-        self.st.syncing.remove(sync);
-        self.acts.sync_failed.insert(sync & lost);
-        self.acts.sync_done.insert(sync.minus(lost));
-        self.st.busy.remove(rows);
-        self.st.user.remove(rows);
-        self.st.fua.remove(rows);
-    }
-
-    /// Members that are not in sync here.
-    pub(super) fn failed_members(&self) -> usize {
-        self.strips
-            .iter()
-            .filter(|s| s.access != Access::Full)
-            .count()
     }
 }

@@ -133,11 +133,12 @@ impl Hardware {
     }
 
     /// Judges a row that nothing is done to: its parity, and every sector of its data, also those of
-    /// lost members; `cut` after a power cut. Gives each sector to `settle`.
+    /// lost members; `cut` after a power cut. Gives each sector to `settle`. Where something is cached
+    /// that is newer, data is that.
     pub(crate) fn judge_row(
         &self,
         row: usize,
-        good: &[bool],
+        (good, cached): (&[bool], &dyn Fn(usize) -> Option<Page>),
         model: &Model,
         (now, cut): (u64, bool),
         mut settle: impl FnMut(u64, u64),
@@ -149,6 +150,7 @@ impl Hardware {
             });
         };
         for (slot, page) in data {
+            let page = cached(slot).unwrap_or(page);
             for (k, value) in page.iter().enumerate() {
                 let dev = DevSector::new((row * 8 + k) as u64);
                 let Some(at) = self.geo.unmap(dev, Slot::new(slot as u16)) else {

@@ -19,6 +19,7 @@ mod raid;
 mod block;
 mod disk;
 mod exhaust;
+mod finish;
 #[path = "../../host/src/stripe_model/gf.rs"]
 mod gf;
 mod hardware;

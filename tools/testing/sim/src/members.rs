@@ -6,7 +6,7 @@ use crate::disk::Disk;
 use crate::raid::mask::RowMask;
 use crate::raid::stripe::{Access, Actions, Event};
 use crate::story::{judge, tell};
-use crate::stripe::{rows_of, Carry};
+use crate::stripe::{rows_of, Carry, Task};
 use crate::world::{Direct, Io, Sync, World};
 
 impl World {
@@ -19,18 +19,18 @@ impl World {
                 task.acts.read
             };
             for (start, n) in rows.runs() {
-                self.issue_run(i, slot, RowMask::range(start, n), write);
+                self.issue_run(i, (slot, task), RowMask::range(start, n), write);
             }
             if !write {
                 for row in task.acts.read_alone.iter() {
-                    self.issue_run(i, slot, RowMask::single(row), false);
+                    self.issue_run(i, (slot, task), RowMask::single(row), false);
                 }
             }
         }
         true
     }
 
-    fn issue_run(&mut self, i: usize, slot: usize, rows: RowMask, write: bool) {
+    fn issue_run(&mut self, i: usize, (slot, task): (usize, &Task), rows: RowMask, write: bool) {
         if self.faulty[slot] {
             return self.event(i, end_event(slot, rows, write, false));
         }
@@ -42,11 +42,17 @@ impl World {
                 "I/O while a write of the same page is under way",
                 "stripe {i} member {slot} row {row}"
             );
+            let garbage = self.model.garbage();
+            let s = &mut self.stripes[i];
+            let from = if !write && task.second.has(row) {
+                &mut s.second
+            } else {
+                &mut s.pages
+            };
             if !write {
-                let garbage = self.model.garbage();
-                self.stripes[i].pages[slot][row as usize] = [garbage; 8];
+                from[slot][row as usize] = [garbage; 8];
             }
-            pages.push(self.stripes[i].pages[slot][row as usize]);
+            pages.push(from[slot][row as usize]);
         }
         let at = self.row_at(i, rows.lowest().unwrap_or(0));
         let write = write.then(|| self.hw.members[slot].submit(at, pages.clone(), false));
@@ -60,6 +66,11 @@ impl World {
             stripe: i,
             slot,
             rows,
+            second: if write.is_some() {
+                RowMask::EMPTY
+            } else {
+                task.second & rows
+            },
             write,
             pages,
         });
@@ -76,7 +87,7 @@ impl World {
         for (row, page) in io.rows.iter().zip(&io.pages) {
             judge!(
                 self,
-                self.stripes[io.stripe].pages[io.slot][row as usize] == *page,
+                *self.stripes[io.stripe].page(io.slot, row, io.second.has(row)) == *page,
                 "a page changed under I/O",
                 "stripe {} member {} row {row}",
                 io.stripe,
@@ -148,7 +159,7 @@ impl World {
         }
         for row in io.rows.iter() {
             let at = self.row_at(io.stripe, row);
-            self.stripes[io.stripe].pages[io.slot][row as usize] =
+            *self.stripes[io.stripe].page(io.slot, row, io.second.has(row)) =
                 *self.hw.members[io.slot].read(at);
         }
         true

@@ -5,6 +5,7 @@
 use crate::block::Page;
 use crate::gf::{p_of, q_of, q_part, xor, Row};
 use crate::raid::mask::RowMask;
+use crate::setup::Bug;
 use crate::story::{judge, tell};
 use crate::stripe::{Carry, Stripe, Task};
 use crate::world::World;
@@ -15,8 +16,22 @@ impl World {
         let acts = &carry.acts;
         let s = &mut self.stripes[i];
         let mut computed = true;
+        let old = self.bug != Some(Bug::NewView);
         for row in acts.compute.iter() {
-            computed &= compute(s, &carry.tasks, row);
+            computed &= compute(s, &carry.tasks, row, old);
+        }
+        for row in acts.cache.iter() {
+            drain(s, &carry.tasks, row);
+        }
+        for row in acts.rmw_out.iter() {
+            let mut tasks = carry.tasks.clone();
+            for task in &mut tasks {
+                task.acts.drain = task.cached & RowMask::single(row);
+            }
+            swap(s, &tasks, row);
+            parity_delta(s, &tasks, row);
+            swap(s, &tasks, row);
+            parity_delta(s, &tasks, row);
         }
         for row in acts.rmw.iter() {
             parity_delta(s, &carry.tasks, row);
@@ -49,7 +64,9 @@ impl World {
     /// Now and then memory is short: the ops of a row are not done, and leave garbage behind.
     fn fail_ops(&mut self, i: usize, carry: &Carry) -> RowMask {
         let acts = &carry.acts;
-        let all = acts.compute | acts.rmw | acts.rcw | acts.check | acts.parity;
+        let parity = acts.rmw | acts.rcw | acts.rmw_out | acts.parity;
+        // To take data in needs no memory but the page.
+        let all = acts.compute | acts.check | parity;
         let mut failed = RowMask::EMPTY;
         for row in all.iter() {
             if self.quiet || !self.tape.rare(self.c.op_fail) {
@@ -59,7 +76,11 @@ impl World {
             failed.insert(RowMask::single(row));
             let garbage = self.model.garbage();
             for (slot, task) in carry.tasks.iter().enumerate() {
-                if task.result.has(row) || task.acts.drain.has(row) {
+                if task.cached.has(row) {
+                    if acts.compute.has(row) && task.result.has(row) {
+                        self.stripes[i].second[slot][row as usize] = [garbage; 8];
+                    }
+                } else if task.result.has(row) || task.acts.drain.has(row) {
                     self.stripes[i].pages[slot][row as usize] = [garbage; 8];
                 }
             }
@@ -73,9 +94,27 @@ fn data_of(s: &Stripe, row: u32) -> Vec<Page> {
     s.data_slots().map(|d| s.pages[d][row as usize]).collect()
 }
 
-/// Rebuilds the strips of `row` that are the op's result; false if they are too many.
-fn compute(s: &mut Stripe, tasks: &[Task], row: u32) -> bool {
-    let page = |slot: usize| (!tasks[slot].result.has(row)).then(|| s.pages[slot][row as usize]);
+/// Exchanges the pages of cached strips.
+fn swap(s: &mut Stripe, tasks: &[Task], row: u32) {
+    for (slot, task) in tasks.iter().enumerate() {
+        if task.cached.has(row) {
+            let (a, b) = (&mut s.pages[slot], &mut s.second[slot]);
+            std::mem::swap(&mut a[row as usize], &mut b[row as usize]);
+        }
+    }
+}
+
+/// Rebuilds the strips of `row` that are the op's result; false if they are too many. `old`: from
+/// what the members hold, where something newer is cached.
+fn compute(s: &mut Stripe, tasks: &[Task], row: u32, old: bool) -> bool {
+    let page = |slot: usize| {
+        let pages = if old && tasks[slot].second.has(row) {
+            &s.second
+        } else {
+            &s.pages
+        };
+        (!tasks[slot].result.has(row)).then(|| pages[slot][row as usize])
+    };
     let (p, q) = (s.st.p(), s.st.q());
     let known = Row {
         data: s.data_slots().map(page).collect(),
@@ -88,7 +127,12 @@ fn compute(s: &mut Stripe, tasks: &[Task], row: u32) -> bool {
     let slots: Vec<usize> = s.data_slots().collect();
     for (slot, task) in tasks.iter().enumerate().filter(|(_, t)| t.result.has(row)) {
         debug_assert!(task.result.any());
-        s.pages[slot][row as usize] = match slots.iter().position(|d| *d == slot) {
+        let pages = if task.second.has(row) {
+            &mut s.second
+        } else {
+            &mut s.pages
+        };
+        pages[slot][row as usize] = match slots.iter().position(|d| *d == slot) {
             Some(nth) => data[nth],
             None if slot == p => p_of(&data),
             None => q_of(&data),

@@ -24,6 +24,8 @@ pub(crate) struct Up {
     pub(crate) tail: Position,
     pub(crate) head: Position,
     pub(crate) report: ScanReport,
+    /// Rows that had data in the log and no parity.
+    pub(crate) finished: u64,
 }
 
 /// Why an assembly did not come to its end.
@@ -33,16 +35,16 @@ pub(crate) enum Down {
     Wrong(Fault),
 }
 
-fn wrong<T>(kind: &'static str, text: String) -> Result<T, Down> {
+pub(crate) fn wrong<T>(kind: &'static str, text: String) -> Result<T, Down> {
     Err(Down::Wrong(Fault { kind, text }))
 }
 
 /// How much is done before the power goes, if it does.
-struct Power(Cell<Option<u32>>);
+pub(crate) struct Power(Cell<Option<u32>>);
 
 impl Power {
     /// Uses some; an error when it is gone.
-    fn on(&self) -> Result<(), ()> {
+    pub(crate) fn on(&self) -> Result<(), ()> {
         match self.0.get() {
             None => Ok(()),
             Some(0) => Err(()),
@@ -116,7 +118,7 @@ impl Sink for Replay<'_> {
 }
 
 #[derive(Default)]
-struct Table(BTreeMap<u64, Vec<Entry>>);
+pub(crate) struct Table(BTreeMap<u64, Vec<Entry>>);
 
 impl Pending for Table {
     type Error = ();
@@ -157,6 +159,8 @@ pub(crate) struct Assembly<'a> {
     pub(crate) ring: Ring,
     pub(crate) dev_sectors: u64,
     pub(crate) bug: Option<Bug>,
+    /// The log may have data without parity.
+    pub(crate) write_back: bool,
 }
 
 impl Assembly<'_> {
@@ -164,9 +168,11 @@ impl Assembly<'_> {
     pub(crate) fn run(&mut self, power: Option<u32>, story: &mut Story) -> Result<Up, Down> {
         let power = Power(Cell::new(power));
         let tail = self.find_tail()?;
-        let report = self.scan(tail, &power, story)?;
+        let mut rows = Table::default();
+        let mut report = self.scan(tail, &mut rows, &power, story)?;
         story.tell(|| format!("    the scan found {report}"));
-        if report.data_only_rows > 0 {
+        let finished = report.data_only_rows;
+        if finished > 0 && !self.write_back {
             return wrong(
                 "rows without parity in a write-through journal",
                 report.to_string(),
@@ -175,6 +181,7 @@ impl Assembly<'_> {
         if report.end_reason.kind() == EndKind::Corrupt {
             return wrong("a unit that makes no sense", report.to_string());
         }
+        self.finish(&mut report, tail, &mut rows, &power, story)?;
         let Some(replayed) = report.begin() else {
             return wrong("rows that are not finished", report.to_string());
         };
@@ -203,7 +210,12 @@ impl Assembly<'_> {
         power.on().map_err(|()| Down::Cut)?;
         self.hw.sb_writing = None;
         self.hw.sb = sb;
-        Ok(Up { tail, head, report })
+        Ok(Up {
+            tail,
+            head,
+            report,
+            finished,
+        })
     }
 
     fn find_tail(&self) -> Result<Position, Down> {
@@ -221,6 +233,7 @@ impl Assembly<'_> {
     fn scan(
         &mut self,
         tail: Position,
+        rows: &mut Table,
         power: &Power,
         story: &mut Story,
     ) -> Result<ScanReport, Down> {
@@ -252,7 +265,7 @@ impl Assembly<'_> {
             &log,
             &mut device,
             &mut sink,
-            &mut Table::default(),
+            rows,
             scratch,
             crc32c,
         );
@@ -290,7 +303,7 @@ pub(crate) struct Troubles {
 /// Assembles until the power stays on.
 pub(crate) fn recover(
     hw: &mut Hardware,
-    (ring, dev_sectors, bug): (Ring, u64, Option<Bug>),
+    (ring, dev_sectors, bug, write_back): (Ring, u64, Option<Bug>, bool),
     troubles: &Troubles,
     tape: &mut Tape,
     story: &mut Story,
@@ -313,6 +326,7 @@ pub(crate) fn recover(
             ring,
             dev_sectors,
             bug,
+            write_back,
         };
         match assembly.run(power, story) {
             Ok(up) => {

@@ -27,8 +27,22 @@ struct Played {
     decisions: Decisions,
 }
 
-fn play(tape: Tape, replay: bool, bug: Option<Bug>, story: bool) -> Played {
-    let mut world = World::new(tape, bug, story);
+/// Seeds from here on are of arrays with a write-back cache.
+const WRITE_BACK: u64 = 1 << 40;
+
+/// The nth seed of a campaign: every other one has a write-back cache.
+fn nth_seed(plan: &Plan, nth: u64) -> u64 {
+    let seed = plan.seed.wrapping_add(nth / 2);
+    if nth % 2 == 0 {
+        seed
+    } else {
+        seed | WRITE_BACK
+    }
+}
+
+fn play(tape: Tape, kind: (bool, Option<Bug>), replay: bool, story: bool) -> Played {
+    let (write_back, bug) = kind;
+    let mut world = World::new(tape, write_back, bug, story);
     let panicked = catch_unwind(AssertUnwindSafe(|| world.run(replay))).err();
     let tape = std::mem::replace(&mut world.tape, Tape::dice(0, false));
     let panicked = panicked.or_else(|| catch_unwind(AssertUnwindSafe(|| world.finish())).err());
@@ -57,20 +71,22 @@ fn play(tape: Tape, replay: bool, bug: Option<Bug>, story: bool) -> Played {
 
 /// Runs one seed.
 pub fn run_seed(seed: u64, bug: Option<Bug>) -> Outcome {
-    play(Tape::dice(seed, false), false, bug, false).outcome
+    let kind = (seed & WRITE_BACK != 0, bug);
+    play(Tape::dice(seed, false), kind, false, false).outcome
 }
 
 /// Runs one seed and tells its story; shrinks it first, in `tries` at most, if it fails.
 pub fn tell_seed(seed: u64, bug: Option<Bug>, tries: u32) -> Outcome {
-    let played = play(Tape::dice(seed, true), false, bug, true);
-    let Some((kind, _)) = played.outcome.fault.clone() else {
+    let kind = (seed & WRITE_BACK != 0, bug);
+    let played = play(Tape::dice(seed, true), kind, false, true);
+    let Some((wrong, _)) = played.outcome.fault.clone() else {
         return played.outcome;
     };
     let decisions = shrink(played.decisions, tries, |decisions| {
-        let again = play(Tape::replay(decisions.clone()), true, bug, false);
-        again.outcome.fault.is_some_and(|(k, _)| k == kind)
+        let again = play(Tape::replay(decisions.clone()), kind, true, false);
+        again.outcome.fault.is_some_and(|(k, _)| k == wrong)
     });
-    let shrunk = play(Tape::replay(decisions), true, bug, true).outcome;
+    let shrunk = play(Tape::replay(decisions), kind, true, true).outcome;
     // A tape that cannot be cut replays what the dice gave.
     if shrunk.fault.is_some() {
         shrunk
@@ -117,7 +133,7 @@ pub fn campaign(plan: &Plan) -> Total {
             if nth >= plan.runs {
                 break;
             }
-            let seed = plan.seed.wrapping_add(nth);
+            let seed = nth_seed(plan, nth);
             let outcome = run_seed(seed, plan.bug);
             mine.stats.add(&outcome.stats);
             mine.runs += 1;

@@ -3,9 +3,11 @@
 //! What happens next: the choice among all that could, the power switch, and the end of a run.
 
 use crate::journal::recovery::EndKind;
+use crate::raid::mask::RowMask;
 use crate::raid::stripe::Access;
 use crate::raid::units::ArraySector;
 use crate::reclaim::Reclaim;
+use crate::setup::Bug;
 use crate::recover::{recover, Recovered, Troubles};
 use crate::story::{judge, tell, Fault};
 use crate::stripe::Part;
@@ -32,6 +34,7 @@ pub(crate) enum Step {
     Feed,
     Commit,
     Unhold(usize),
+    WriteOut(usize),
     Spare,
     SyncNext,
     ReclaimStart,
@@ -47,6 +50,7 @@ pub(crate) enum Step {
     Suspend,
     FailMember,
     Evict,
+    Toggle,
 }
 
 /// Kinds of steps.
@@ -74,7 +78,7 @@ impl Step {
             Self::Unhold(_) => 15,
             Self::Spare => 16,
             Self::SyncNext => 17,
-            Self::ReclaimStart => 18,
+            Self::ReclaimStart | Self::WriteOut(_) => 18,
             Self::Write => 19,
             Self::Read => 20,
             Self::DirectStart => 21,
@@ -83,7 +87,7 @@ impl Step {
             Self::ReclaimAnyway => 24,
             Self::CloseStart => 25,
             Self::SyncStart => 26,
-            Self::Suspend => 27,
+            Self::Suspend | Self::Toggle => 27,
             Self::FailMember => 28,
             Self::Evict => 29,
         }
@@ -124,6 +128,7 @@ impl World {
         add(j.open.is_some(), Step::Commit, 3);
         for (i, s) in self.stripes.iter().enumerate() {
             add(s.held, Step::Unhold(i), 2);
+            add(s.st.resting(&s.strips).any(), Step::WriteOut(i), 1);
         }
         add(
             self.sync.as_ref().is_some_and(|s| s.next < s.end),
@@ -184,6 +189,7 @@ impl World {
             Step::Evict,
             1,
         );
+        add(self.c.toggle, Step::Toggle, 1);
     }
 
     /// Runs to the end.
@@ -263,6 +269,16 @@ impl World {
                     self.add_spare(slot);
                 }
             }
+            Step::WriteOut(i) => {
+                let rows = match self.quiet {
+                    true => RowMask::first(self.c.rows),
+                    false => RowMask(u64::from(1 + self.tape.below(255))),
+                };
+                let s = &mut self.stripes[i];
+                s.st.want_out(&s.strips, rows);
+                s.again = true;
+                s.active = true;
+            }
             Step::SyncNext => self.sync_next(),
             Step::ReclaimStart | Step::ReclaimAnyway => self.reclaim_start(),
             other => self.fresh_step(other),
@@ -292,9 +308,13 @@ impl World {
             Step::Evict => {
                 let i = self.tape.pick(self.stripes.len());
                 let s = &self.stripes[i];
-                if !s.active && !s.again && s.carry.is_none() {
+                if !s.active && !s.again && s.carry.is_none() && s.dirty().is_empty() {
                     self.stripes[i] = self.new_stripe(i);
                 }
+            }
+            Step::Toggle if self.tape.chance(20) => {
+                self.write_back = !self.write_back;
+                tell!(self, "write-back: {}", self.write_back);
             }
             _ => {}
         }
@@ -403,9 +423,19 @@ impl World {
         let Some((stripe, slot, first, at, n)) = self.spans(at, n).first().copied() else {
             return;
         };
-        if self.access(slot) == Access::Full {
-            self.stats.reads += 1;
-            let part = Part::new(0, slot, first, at, self.now, vec![0; n as usize]);
+        if self.access(slot) != Access::Full {
+            return;
+        }
+        self.stats.reads += 1;
+        let part = Part::new(0, slot, first, at, self.now, vec![0; n as usize]);
+        let s = &mut self.stripes[stripe];
+        let newer = s.st.newer(&s.strips, slot) & part.todo;
+        if newer.any() && self.bug != Some(Bug::StaleRead) {
+            s.st.attach_read(&mut s.strips, slot, part.todo);
+            s.incoming.push(part);
+            s.again = true;
+            s.active = true;
+        } else {
             self.directs.push(Direct { stripe, part });
         }
     }
@@ -440,7 +470,8 @@ impl World {
                 cut: if self.tape.chance(25) { 50 } else { 0 },
                 fail: self.c.fail * 3,
             };
-            let array = (self.ring, self.dev_sectors(), self.bug);
+            let wb = self.c.write_back || self.c.toggle;
+            let array = (self.ring, self.dev_sectors(), self.bug, wb);
             let up = recover(&mut hw, array, &troubles, &mut self.tape, &mut self.story);
             let judged = up.and_then(|up| self.judge_recovery(&hw, &up, real).map(|()| up));
             match judged {
@@ -465,10 +496,12 @@ impl World {
         self.stats.recovery_cuts += r.cuts;
         self.stats.degraded_recoveries += u64::from(r.here.contains(&false));
         self.stats.replayed += r.up.report.replayed_rows;
+        self.stats.finished += r.up.finished;
         self.stats.torn += u64::from(r.up.report.end_reason.kind() == EndKind::Torn);
         let mut found = Vec::new();
         for row in 0..self.c.stripes * self.c.rows as usize {
-            hw.judge_row(row, &r.here, &self.model, (self.now, true), |at, value| {
+            let judged = (self.now, true);
+            hw.judge_row(row, (&r.here, &|_| None), &self.model, judged, |at, value| {
                 if real {
                     found.push((at, value));
                 }
@@ -491,7 +524,8 @@ impl World {
         self.sync = None;
         self.ios.clear();
         self.directs.clear();
-        self.journal = Journal::new(&self.c, self.ring, r.up.tail, r.up.head);
+        self.journal = Journal::new(&self.c, self.geo, self.ring, r.up.tail, r.up.head);
+        self.write_back = self.c.write_back;
         self.reclaim = Reclaim::Idle;
         self.suspended = false;
         for i in 0..self.stripes.len() {

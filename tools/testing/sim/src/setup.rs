@@ -24,10 +24,18 @@ pub enum Bug {
     NoRecoveryFlush,
     /// Recovery's empty unit may still be in the journal's cache when the tail moves there.
     PlainEmpty,
+    /// The tail may pass what is cached and not on the members.
+    EarlyRelease,
+    /// Recovery writes data-only rows to the members without their parity in the log.
+    BareFinish,
+    /// Reads of cached data go to the member.
+    StaleRead,
+    /// What is lost is computed from what is cached, and not from what the members hold.
+    NewView,
 }
 
 /// All of them, with the names that they have on the command line.
-const BUGS: [(&str, Bug); 7] = [
+const BUGS: [(&str, Bug); 11] = [
     ("dropped-flush", Bug::DroppedFlush),
     ("early-tail", Bug::EarlyTail),
     ("split-row", Bug::SplitRow),
@@ -35,6 +43,10 @@ const BUGS: [(&str, Bug); 7] = [
     ("late-discard", Bug::LateDiscard),
     ("no-recovery-flush", Bug::NoRecoveryFlush),
     ("plain-empty", Bug::PlainEmpty),
+    ("early-release", Bug::EarlyRelease),
+    ("bare-finish", Bug::BareFinish),
+    ("stale-read", Bug::StaleRead),
+    ("new-view", Bug::NewView),
 ];
 
 impl Bug {
@@ -97,10 +109,26 @@ pub(crate) struct Setup {
     /// How likely each kind of step is, against its usual weight: four is usual. What is slow in a
     /// run piles up.
     pub(crate) pace: [u32; STEPS],
+    /// The write-back cache is in use at first.
+    pub(crate) write_back: bool,
+    /// The mode is changed now and then.
+    pub(crate) toggle: bool,
 }
 
 impl Setup {
-    pub(crate) fn of(tape: &mut Tape) -> Self {
+    /// What the tape says; `write_back` arrays have more room in the journal.
+    pub(crate) fn of(tape: &mut Tape, write_back: bool) -> Self {
+        let mut c = Self::write_through(tape);
+        if write_back {
+            c.units += 2 + tape.pick(12);
+            c.blocks += u64::from(tape.below(60));
+            c.write_back = tape.chance(85);
+            c.toggle = tape.chance(30);
+        }
+        c
+    }
+
+    fn write_through(tape: &mut Tape) -> Self {
         let level = match tape.below(10) {
             0..=5 => 5,
             6 | 7 => 6,
@@ -149,6 +177,8 @@ impl Setup {
             sync: tape.chance(40),
             discard: tape.chance(60),
             pace: std::array::from_fn(|_| [4, 4, 4, 4, 1, 16][tape.pick(6)]),
+            write_back: false,
+            toggle: false,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::raid::mask::RowMask;
 use crate::raid::stripe::{apply, clear, plan, Actions, Event};
+use crate::setup::Bug;
 use crate::story::{judge, tell};
 use crate::stripe::{rows_of, story_of, Carry, Part, Phase, Task};
 use crate::world::World;
@@ -27,7 +28,12 @@ impl World {
         s.parked = policy.blocked;
         policy.hold = s.hold;
         s.parts.append(&mut s.incoming);
+        if policy.write_back && policy.journal {
+            policy.room = self.journal.log.grant(s.st.cacheable(&s.strips).count());
+        }
         plan(&mut s.st, &mut s.strips, &policy, &mut s.acts);
+        let taken = s.acts.cache.count();
+        self.journal.log.give_back(policy.room.saturating_sub(taken));
         s.held = std::mem::take(&mut s.acts.held).any();
         if std::mem::take(&mut s.retry_journal) {
             s.acts.journal |= std::mem::take(&mut s.journal_wait);
@@ -35,10 +41,12 @@ impl World {
         if !s.acts.any() {
             return self.settle(i);
         }
-        let task = |s: &crate::raid::stripe::Strip| Task {
-            acts: s.act,
-            result: s.op_result(),
-            written: s.written(),
+        let task = |strip: &crate::raid::stripe::Strip| Task {
+            acts: strip.act,
+            result: strip.op_result(),
+            written: strip.written(),
+            cached: strip.cached(),
+            second: s.st.second(strip),
         };
         let carry = Carry {
             acts: s.acts,
@@ -47,12 +55,15 @@ impl World {
             append: s.acts.journal,
             bad: RowMask::EMPTY,
             failed: RowMask::EMPTY,
+            out: s.st.out(),
         };
         clear(&mut s.strips, &mut s.acts);
         tell!(self, "stripe {i}: {}", story_of(&carry.acts, &carry.tasks));
         judge!(
             self,
-            policy.blocked <= carry.acts.complete.is_empty(),
+            !policy.blocked
+                || carry.acts.landed.is_empty()
+                    && (carry.acts.complete.is_empty() || self.c.write_back || self.c.toggle),
             "acknowledged while a failure is not recorded",
             "stripe {i}"
         );
@@ -87,9 +98,21 @@ impl World {
         let good = self.good();
         for row in 0..self.c.rows {
             let at = self.row_at(i, row);
-            let judged = self
-                .hw
-                .judge_row(at, &good, &self.model, (self.now, false), |_, _| {});
+            let s = &self.stripes[i];
+            if s.dirty().has(row) && s.excused.has(row) {
+                continue;
+            }
+            let cached = |slot: usize| {
+                let has = s.strips[slot].cached().has(row);
+                has.then(|| s.pages[slot][row as usize])
+            };
+            let judged = self.hw.judge_row(
+                at,
+                (&good, &cached),
+                &self.model,
+                (self.now, false),
+                |_, _| {},
+            );
             if let Err(fault) = judged {
                 self.fault.get_or_insert(fault);
             }
@@ -152,15 +175,28 @@ impl World {
     fn carry_ends(&mut self, i: usize, carry: &Carry) -> bool {
         let acts = &carry.acts;
         self.judge_failures(i, acts, carry);
-        for row in acts.complete.iter() {
+        self.stats.cached += u64::from(acts.cache.count());
+        let release = match self.bug {
+            Some(Bug::EarlyRelease) => acts.landed | acts.complete,
+            _ => acts.landed,
+        };
+        for row in release.iter() {
             for unit in std::mem::take(&mut self.stripes[i].units[row as usize]) {
                 self.row_done(unit);
             }
         }
+        judge!(
+            self,
+            acts.stuck.minus(self.stripes[i].excused).is_empty(),
+            "cached data cannot be written out for no reason",
+            "stripe {i}, rows {}",
+            rows_of(acts.stuck)
+        );
         let s = &mut self.stripes[i];
         for part in &mut s.parts {
             if part.is_write() {
-                for row in (part.busy & acts.fail_write).iter() {
+                let cached = carry.tasks[part.slot].cached;
+                for row in (part.busy & acts.fail_write).minus(cached).iter() {
                     for (n, _) in part.span(row) {
                         self.model
                             .withdraw(part.write, part.at + n as u64, self.now);

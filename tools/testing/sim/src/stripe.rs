@@ -77,6 +77,9 @@ pub(crate) struct Task {
     pub(crate) acts: StripActs,
     pub(crate) result: RowMask,
     pub(crate) written: RowMask,
+    pub(crate) cached: RowMask,
+    /// Rows of which reads and computes are about the second page.
+    pub(crate) second: RowMask,
 }
 
 /// How far the handler is with what it carries out.
@@ -102,6 +105,8 @@ pub(crate) struct Carry {
     pub(crate) bad: RowMask,
     /// Rows whose ops could not be done.
     pub(crate) failed: RowMask,
+    /// Rows that are written out.
+    pub(crate) out: RowMask,
 }
 
 /// One stripe.
@@ -118,6 +123,8 @@ pub(crate) struct Stripe {
     pub(crate) parts: Vec<Part>,
     /// By slot and row.
     pub(crate) pages: Vec<Vec<Page>>,
+    /// What members hold of cached strips.
+    pub(crate) second: Vec<Vec<Page>>,
     /// The units of rows that are not on the members yet. More than one only for [`crate::Bug`]'s sake.
     pub(crate) units: Vec<Vec<UnitRef>>,
     pub(crate) journal_wait: RowMask,
@@ -144,6 +151,7 @@ impl Stripe {
             incoming: Vec::new(),
             parts: Vec::new(),
             pages: vec![vec![[garbage; 8]; rows as usize]; members],
+            second: vec![vec![[garbage; 8]; rows as usize]; members],
             units: vec![Vec::new(); rows as usize],
             journal_wait: RowMask::EMPTY,
             retry_journal: false,
@@ -151,6 +159,21 @@ impl Stripe {
             unreadable: vec![RowMask::EMPTY; members],
             excused: RowMask::EMPTY,
         }
+    }
+
+    /// A page in memory.
+    pub(crate) fn page(&mut self, slot: usize, row: u32, second: bool) -> &mut Page {
+        let pages = if second {
+            &mut self.second
+        } else {
+            &mut self.pages
+        };
+        &mut pages[slot][row as usize]
+    }
+
+    /// Rows of which something is cached.
+    pub(crate) fn dirty(&self) -> RowMask {
+        self.st.dirty(&self.strips)
     }
 
     /// Slots that hold data.
@@ -172,10 +195,14 @@ pub(crate) fn story_of(acts: &Actions, tasks: &[Task]) -> String {
         ("compute", acts.compute),
         ("read-modify-write", acts.rmw),
         ("reconstruct-write", acts.rcw),
+        ("take in", acts.cache),
+        ("read-modify-write of the cached", acts.rmw_out),
         ("check", acts.check),
         ("make parity", acts.parity),
         ("append to the journal", acts.journal),
         ("complete", acts.complete),
+        ("landed", acts.landed),
+        ("stuck", acts.stuck),
         ("fail write", acts.fail_write),
         ("fail waiting", acts.fail_waiting),
         ("sync done", acts.sync_done),

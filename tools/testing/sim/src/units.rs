@@ -8,6 +8,7 @@ use crate::journal::format::{MetaBuilder, BLOCK_SIZE};
 use crate::journal::log::{FlushFor, FlushTicket, Log, PlaceError, Placed};
 use crate::journal::ring::Ring;
 use crate::journal::unit::{Outcome, Position, Unit, UnitRef};
+use crate::raid::geometry::Geometry;
 use crate::raid::mask::RowMask;
 use crate::raid::stripe::Event;
 use crate::raid::units::{DevSector, Slot};
@@ -55,10 +56,18 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(c: &Setup, ring: Ring, tail: Position, head: Position) -> Self {
+    pub(crate) fn new(
+        c: &Setup,
+        geo: Geometry,
+        ring: Ring,
+        tail: Position,
+        head: Position,
+    ) -> Self {
         let units = vec![Unit::VACANT; c.units];
+        let mut log = Log::new(units, ring, tail, head, c.cache).expect("a valid log");
+        log.set_row(geo.data_disks(), geo.parity_disks());
         Self {
-            log: Log::new(units, ring, tail, head, c.cache).expect("a valid log"),
+            log,
             open: None,
             closed: Vec::new(),
             writing: Vec::new(),
@@ -86,7 +95,7 @@ impl World {
             self.append_row(i, carry, row)
         };
         match placed {
-            Ok(units) => self.stripes[i].units[row as usize] = units,
+            Ok(units) => self.stripes[i].units[row as usize].extend(units),
             Err(why @ (PlaceError::NoSpace | PlaceError::Busy)) => {
                 tell!(
                     self,
@@ -124,6 +133,30 @@ impl World {
         let (parity, data): (Vec<_>, Vec<_>) =
             written.into_iter().partition(|t| s.st.is_parity(*t));
         let counts = (data.len() as u32, parity.len() as u32);
+        if carry.out.has(row) {
+            let placed = self.journal.log.place_parity(counts.1);
+            self.stats.written_out += 1;
+            self.promised(i, row, &placed);
+            let placed = placed?;
+            self.follow(&placed);
+            self.enter_parity(i, row, &parity);
+            self.note_row(i, row);
+            let seq = placed.unit.seq();
+            tell!(self, "stripe {i} row {row}: parity in unit {seq}");
+            return Ok(Vec::new());
+        }
+        if parity.is_empty() {
+            let first = s.units[row as usize].is_empty();
+            let placed = self.journal.log.place_data(counts.0, first);
+            self.promised(i, row, &placed);
+            let placed = placed?;
+            self.follow(&placed);
+            self.enter(i, row, &data);
+            self.note_row(i, row);
+            let seq = placed.unit.seq();
+            tell!(self, "stripe {i} row {row}: data in unit {seq}");
+            return Ok(if first { vec![placed.unit] } else { Vec::new() });
+        }
         if self.bug != Some(Bug::SplitRow) {
             let placed = self.journal.log.place(counts.0, counts.1)?;
             self.follow(&placed);
@@ -152,6 +185,16 @@ impl World {
             "stripe {i} row {row}: data in unit {a}, parity in unit {b}"
         );
         Ok(vec![first.unit, second.unit])
+    }
+
+    /// A row of the cache finds the room that was promised.
+    fn promised(&mut self, i: usize, row: u32, placed: &Result<Placed, PlaceError>) {
+        judge!(
+            self,
+            placed.is_ok() || self.journal_faulty,
+            "there is less room than was promised",
+            "stripe {i} row {row}: {placed:?}"
+        );
     }
 
     /// Keeps the open unit in step with the log's.
@@ -406,7 +449,7 @@ impl World {
         let noted = self.journal.log.row_done(unit, 1);
         judge!(
             self,
-            noted.is_ok(),
+            noted.is_ok() || self.journal_faulty,
             "the log refuses the end of a row",
             "unit {}: {noted:?}",
             unit.seq()

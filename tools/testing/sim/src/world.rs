@@ -53,11 +53,17 @@ pub struct Stats {
     pub checks: u64,
     /// Runs in which the journal failed.
     pub journal_failures: u64,
+    /// Rows that were cached.
+    pub cached: u64,
+    /// Rows whose cached data was written out.
+    pub written_out: u64,
+    /// Rows without parity in the log, finished by recovery.
+    pub finished: u64,
 }
 
 impl Stats {
     /// All numbers, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 17] {
+    pub fn list(&self) -> [(&'static str, u64); 20] {
         [
             ("events", self.events),
             ("crashes", self.crashes),
@@ -76,6 +82,9 @@ impl Stats {
             ("rebuilds", self.rebuilds),
             ("checks", self.checks),
             ("journal_failures", self.journal_failures),
+            ("cached", self.cached),
+            ("written_out", self.written_out),
+            ("finished", self.finished),
         ]
     }
 
@@ -98,6 +107,9 @@ impl Stats {
         self.rebuilds += o.rebuilds;
         self.checks += o.checks;
         self.journal_failures += o.journal_failures;
+        self.cached += o.cached;
+        self.written_out += o.written_out;
+        self.finished += o.finished;
     }
 }
 
@@ -110,6 +122,8 @@ pub(crate) struct Io {
     pub(crate) write: Option<u64>,
     /// What is written.
     pub(crate) pages: Vec<crate::block::Page>,
+    /// Rows that are read to the second page.
+    pub(crate) second: RowMask,
 }
 
 /// A read that does not go through the cache.
@@ -157,6 +171,8 @@ pub(crate) struct World {
     pub(crate) directs: Vec<Direct>,
     pub(crate) journal: Journal,
     pub(crate) reclaim: Reclaim,
+    /// Writes complete when the journal has them.
+    pub(crate) write_back: bool,
     /// New requests wait, because md wants to take a spare in.
     pub(crate) suspended: bool,
     /// The run is over before its time.
@@ -166,8 +182,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(mut tape: Tape, bug: Option<Bug>, story: bool) -> Self {
-        let c = Setup::of(&mut tape);
+    pub(crate) fn new(mut tape: Tape, write_back: bool, bug: Option<Bug>, story: bool) -> Self {
+        let c = Setup::of(&mut tape, write_back);
         Self::with(c, tape, bug, story)
     }
 
@@ -188,8 +204,9 @@ impl World {
             seq: 2,
         };
         let mut world = Self {
-            journal: Journal::new(&c, ring, tail, head),
+            journal: Journal::new(&c, geo, ring, tail, head),
             tail: c.tail,
+            write_back: c.write_back,
             c,
             bug,
             geo,
@@ -280,6 +297,8 @@ impl World {
             rmw: true,
             hold: false,
             repair: self.sync.as_ref().is_none_or(|s| s.repair),
+            write_back: self.write_back,
+            room: 0,
         }
     }
 

@@ -13,18 +13,20 @@ const POLICY: Policy = Policy {
     rmw: true,
     hold: false,
     repair: false,
+    write_back: false,
+    room: 0,
 };
 
 /// A stripe of three members and four rows, P on the last member.
-struct Stripe {
-    st: State,
-    strips: [Strip; 3],
-    acts: Actions,
-    policy: Policy,
+pub(super) struct Stripe {
+    pub(super) st: State,
+    pub(super) strips: [Strip; 3],
+    pub(super) acts: Actions,
+    pub(super) policy: Policy,
 }
 
 impl Stripe {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut strips = [Strip::new(); 3];
         for s in &mut strips {
             s.access = Access::Full;
@@ -37,12 +39,12 @@ impl Stripe {
         }
     }
 
-    fn plan(&mut self) {
+    pub(super) fn plan(&mut self) {
         plan(&mut self.st, &mut self.strips, &self.policy, &mut self.acts);
     }
 
     /// An event, and what is done about it; the actions are those of this step.
-    fn step(&mut self, event: Event) {
+    pub(super) fn step(&mut self, event: Event) {
         clear(&mut self.strips, &mut self.acts);
         apply(
             &mut self.st,
@@ -54,7 +56,7 @@ impl Stripe {
         self.plan();
     }
 
-    fn ops_done(&mut self) {
+    pub(super) fn ops_done(&mut self) {
         self.step(Event::OpsDone {
             bad: RowMask::EMPTY,
             failed: RowMask::EMPTY,
@@ -75,7 +77,7 @@ impl Stripe {
         }
     }
 
-    fn write_done(&mut self, slot: usize, rows: RowMask, ok: bool) {
+    pub(super) fn write_done(&mut self, slot: usize, rows: RowMask, ok: bool) {
         self.step(Event::WriteDone { slot, rows, ok });
     }
 }

@@ -5,13 +5,18 @@
 //! The module's files are compiled a second time, as children of this module, so that the tests may
 //! set a strip's bits one by one; what they test is the very same text.
 
+#[path = "../../../../../rust/raid/apply.rs"]
+mod apply;
 #[path = "../../../../../rust/raid/mask.rs"]
 mod mask;
 #[path = "../../../../../rust/raid/plan.rs"]
 mod plan;
 #[path = "../../../../../rust/raid/stripe.rs"]
 mod stripe;
+#[path = "../../../../../rust/raid/writeback.rs"]
+mod writeback;
 
+mod cached;
 mod cases;
 mod gf;
 mod naive;

@@ -111,6 +111,8 @@ pub(super) const PLAIN: Policy = Policy {
     rmw: true,
     hold: false,
     repair: true,
+    write_back: false,
+    room: 0,
 };
 
 pub(super) fn policies() -> Vec<Policy> {

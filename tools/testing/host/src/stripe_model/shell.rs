@@ -316,6 +316,8 @@ impl World {
                 rmw: c.rmw,
                 hold: false,
                 repair: true,
+                write_back: false,
+                room: 0,
             },
             again: false,
             parked: false,

@@ -114,6 +114,7 @@ fn attempt(
         ring: world.ring,
         dev_sectors: world.dev_sectors(),
         bug: world.bug,
+        write_back: world.c.write_back,
     };
     let end = assembly.run(power, story);
     let here = assembly.here;
@@ -123,7 +124,7 @@ fn attempt(
         Ok(_) => {}
     }
     for row in 0..world.c.stripes * world.c.rows as usize {
-        hw.judge_row(row, &here, &world.model, (world.now, true), |_, _| {})?;
+        hw.judge_row(row, (&here, &|_| None), &world.model, (world.now, true), |_, _| {})?;
     }
     Ok(true)
 }

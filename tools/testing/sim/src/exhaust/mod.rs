@@ -94,7 +94,7 @@ impl Scope {
         let mut small = Self::full();
         small.tiers.truncate(2);
         for tier in &mut small.tiers {
-            tier.arrays = 3;
+            tier.arrays = 5;
             tier.places -= 1;
             tier.most = tier.most.min(64);
             tier.delays = tier.delays.min(1);

@@ -40,6 +40,8 @@ fn array(level: i32, disks: u32, rows: u32, stripes: usize) -> Array {
             sync: false,
             discard: true,
             pace: [1; STEPS],
+            write_back: false,
+            toggle: false,
         },
         without: None,
         before: 0,
@@ -56,6 +58,11 @@ impl Array {
                 ..array(5, 3, 2, 1)
             },
             array(6, 4, 1, 2),
+            array(5, 3, 1, 2).cached(),
+            Self {
+                without: Some(0),
+                ..array(5, 3, 1, 2).cached()
+            },
             array(4, 3, 1, 2),
             array(5, 3, 2, 1),
             array(5, 4, 1, 2),
@@ -72,11 +79,20 @@ impl Array {
                 ..array(6, 4, 1, 2)
             },
         ];
+        all.push(array(6, 4, 1, 2).cached());
         let mut through = array(5, 3, 1, 2);
         through.setup.cache = JournalCache::None;
         through.setup.volatile = false;
         all.push(through);
         all
+    }
+
+    /// With a write-back cache, and room for it in the journal.
+    fn cached(mut self) -> Self {
+        self.setup.write_back = true;
+        self.setup.units += 4;
+        self.setup.blocks += 8;
+        self
     }
 
     /// Parity members.
@@ -126,6 +142,9 @@ impl Array {
         }
         if !c.volatile {
             name += ", no caches";
+        }
+        if c.write_back {
+            name += ", write-back";
         }
         name
     }

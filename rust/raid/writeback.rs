@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The write-back cache of a stripe.
+//!
+//! ```text
+//!  towrite --(read the pages that are written in part)--> caching --> cached
+//!     ^         drain          append data, stable: the write completes   |
+//!     |                                                                   | want_out
+//!     +-- pieces that came meanwhile                                      v
+//!  (nothing) <-- landed <-- in_members <-- in_journal <-- in_ops <--------+
+//!                   out:   data, parity    parity        parity
+//! ```
+//!
+//! A `cached` strip has two pages: the first is what was acknowledged, the second,
+//! if `old` says so, what the member holds. Parity on the members, and in memory
+//! until the row is written out, agrees with the second. So that is what is read
+//! and computed when something of the row is lost, and what a
+//! read-modify-write takes out of parity ([`State::is_present`]).
+//!
+//! A row is cached only if the log has promised room for its data and, later, its
+//! parity ([`Policy::room`]): a row that waits for room must not be one that holds
+//! some. Without room a write to a clean row goes to the journal with its parity
+//! and waits there, and one to a cached row waits until that is written out.
+//!
+//! [`Policy::room`]: super::stripe::Policy::room
+
+use super::mask::RowMask;
+use super::plan::{Fetch, Method};
+use super::stripe::{Machine, State, Strip};
+
+impl State {
+    /// Rows with cached strips.
+    pub(crate) fn dirty(&self, strips: &[Strip]) -> RowMask {
+        strips.iter().fold(RowMask::EMPTY, |all, s| all | s.cached)
+    }
+
+    /// Rows of strip `slot` that are acknowledged, and of which the member may not
+    /// have the newest: they must be read through the stripe.
+    pub(crate) fn newer(&self, strips: &[Strip], slot: usize) -> RowMask {
+        match strips.get(slot) {
+            Some(s) => s.cached | (s.written & self.acked),
+            None => RowMask::EMPTY,
+        }
+    }
+
+    /// Rows with writes that could be cached now.
+    pub(crate) fn cacheable(&self, strips: &[Strip]) -> RowMask {
+        let (mut some, mut full) = (RowMask::EMPTY, self.rows);
+        for (i, s) in strips.iter().enumerate() {
+            some.insert(s.towrite);
+            if !self.is_parity(i) {
+                full = full & s.overwrite;
+            }
+        }
+        let whole = full.minus(self.dirty(strips));
+        some.minus(whole | self.busy | self.in_ops | self.syncing | self.sync_want)
+    }
+
+    /// Rows with cached strips that are not stuck.
+    pub(crate) fn cached(&self, strips: &[Strip]) -> RowMask {
+        self.dirty(strips).minus(self.stuck)
+    }
+
+    /// Rows with cached strips of which nobody wants anything.
+    pub(crate) fn resting(&self, strips: &[Strip]) -> RowMask {
+        self.dirty(strips)
+            .minus(self.busy | self.out_want | self.stuck)
+    }
+
+    /// Cached data of `rows` is to be written out.
+    pub(crate) fn want_out(&mut self, strips: &[Strip], rows: RowMask) {
+        let dirty = self.dirty(strips);
+        self.out_want.insert((rows & dirty).minus(self.stuck));
+    }
+
+    /// Rows that are to be written out, and can be.
+    pub(super) fn out_due(&self, strips: &[Strip]) -> RowMask {
+        (self.out_want & self.dirty(strips)).minus(self.stuck)
+    }
+
+    /// Rows of the write under way whose cached data goes to the members: of those
+    /// only parity is appended to the journal.
+    pub(crate) fn out(&self) -> RowMask {
+        self.out
+    }
+
+    /// Whether what the strip's member holds of `row` is in memory; while the row
+    /// is written out, what it will hold.
+    pub(super) fn is_present(&self, s: &Strip, row: u32) -> bool {
+        if s.cached.has(row) && !self.out.has(row) {
+            s.old.has(row)
+        } else {
+            s.uptodate.has(row)
+        }
+    }
+
+    /// Rows whose op on strip `s` is about its second page.
+    pub(crate) fn second(&self, s: &Strip) -> RowMask {
+        s.cached.minus(self.out)
+    }
+}
+
+impl Machine<'_> {
+    /// Rows that may still be cached in this step.
+    pub(super) fn room_left(&self) -> u32 {
+        if !self.policy.write_back || !self.policy.journal {
+            return 0;
+        }
+        self.policy.room.saturating_sub(self.acts.cache.count())
+    }
+
+    /// Takes the writes that wait for `rows` into the cache.
+    pub(super) fn cache_rows(&mut self, row: u32, rows: RowMask) {
+        let dirty = self.strips.iter().any(|s| s.cached.has(row));
+        if self.policy.hold && !dirty {
+            self.acts.held.insert(rows);
+            return;
+        }
+        self.need(|_, s| s.towrite.has(row) && !s.overwrite.has(row) && !s.uptodate.has(row));
+        match self.fetch(row, rows) {
+            Fetch::Ready => {}
+            Fetch::Wait => return,
+            Fetch::Lost => {
+                self.fail_waiting(rows);
+                return self.ask_again(rows);
+            }
+        }
+        let mut chosen = RowMask::EMPTY;
+        for row in rows.minus(self.any_reading()).iter() {
+            if chosen.count() < self.room_left() {
+                chosen.insert(RowMask::single(row));
+            }
+        }
+        self.start_cache(chosen);
+    }
+
+    fn start_cache(&mut self, rows: RowMask) {
+        for s in self.strips.iter_mut() {
+            let mine = s.towrite & rows;
+            s.towrite.remove(mine);
+            s.overwrite.remove(mine);
+            s.act.drain.insert(mine);
+            s.uptodate.remove(mine);
+            s.op_result.insert(mine);
+            s.written.insert(mine);
+        }
+        self.st.busy.insert(rows);
+        self.st.user.insert(rows);
+        self.st.caching.insert(rows);
+        self.st.in_ops.insert(rows);
+        self.st.ops_cache.insert(rows);
+        let fua = self.st.fua_next & rows;
+        self.st.fua_next.remove(rows);
+        self.st.fua.insert(fua);
+        self.acts.cache.insert(rows);
+    }
+
+    /// The data of `rows` is in its pages: it goes to the journal.
+    pub(super) fn cache_drained(&mut self, rows: RowMask) {
+        if self.policy.journal {
+            self.st.in_journal.insert(rows);
+            self.acts.journal.insert(rows);
+        } else {
+            self.abandon(rows);
+        }
+    }
+
+    /// The data of `rows` is stable in the journal: the write is done.
+    pub(super) fn cached(&mut self, rows: RowMask) {
+        for s in self.strips.iter_mut() {
+            let new = s.written & rows;
+            s.written.remove(new);
+            s.cached.insert(new);
+        }
+        self.st.caching.remove(rows);
+        self.st.busy.remove(rows);
+        self.acts.complete.insert(rows & self.st.user);
+        self.st.user.remove(rows);
+        self.st.fua.remove(rows);
+    }
+
+    /// Data and parity of `rows` are stable in the journal: with a write-back
+    /// cache the write is done, though the members do not have it.
+    pub(super) fn acknowledge(&mut self, rows: RowMask) {
+        if !self.policy.write_back {
+            return;
+        }
+        let rows = rows & self.st.user;
+        self.acts.complete.insert(rows);
+        self.st.user.remove(rows);
+        self.st.fua.remove(rows);
+        self.st.acked.insert(rows);
+    }
+
+    /// Starts to write out what is wanted, and can be now. With the journal gone
+    /// that is everything.
+    pub(super) fn plan_out(&mut self) {
+        if self.policy.refuse_writes {
+            self.st.want_out(self.strips, self.st.rows);
+        }
+        let taken = self.st.busy | self.st.in_ops | self.st.syncing;
+        let work = self.st.out_due(self.strips).minus(taken);
+        if work.is_empty() {
+            return;
+        }
+        if self.failed_members() > self.st.parity() {
+            return self.strand(work);
+        }
+        if self.policy.blocked {
+            return;
+        }
+        self.for_each_kind(work, |m, row, rows| m.write_out(row, rows));
+    }
+
+    /// Cached data of `rows` stays in journal and memory.
+    fn strand(&mut self, rows: RowMask) {
+        self.st.stuck.insert(rows);
+        self.st.out_want.remove(rows);
+        self.acts.stuck.insert(rows);
+    }
+
+    fn write_out(&mut self, row: u32, rows: RowMask) {
+        let method = self.choose_out(row);
+        let (p, q) = (self.st.p, self.st.q);
+        self.need(|i, s| {
+            let parity = i == p || Some(i) == q;
+            match method {
+                Method::ReadModifyWrite => parity || s.cached.has(row),
+                Method::ReconstructWrite => !parity && !s.cached.has(row),
+            }
+        });
+        match self.fetch(row, rows) {
+            Fetch::Ready => {}
+            Fetch::Wait => return,
+            Fetch::Lost => return self.strand(rows),
+        }
+        if (self.any_reading() & rows).any() {
+            return;
+        }
+        self.start_out(rows, method);
+    }
+
+    /// Reads that it takes to write `row` out; none if something is lost.
+    fn cost_out(&self, row: u32, method: Method) -> Option<u32> {
+        let mut reads = 0u32;
+        for (i, s) in self.strips.iter().enumerate() {
+            let parity = self.st.is_parity(i);
+            let wanted = match method {
+                Method::ReadModifyWrite => parity || s.cached.has(row),
+                Method::ReconstructWrite => !parity && !s.cached.has(row),
+            };
+            if !wanted || self.st.is_present(s, row) {
+                continue;
+            }
+            if !s.readable().has(row) {
+                return None;
+            }
+            reads = reads.saturating_add(1);
+        }
+        Some(reads)
+    }
+
+    /// The cheaper method, as for a write that is not cached.
+    fn choose_out(&self, row: u32) -> Method {
+        let rcw = self.cost_out(row, Method::ReconstructWrite);
+        let rmw = self.cost_out(row, Method::ReadModifyWrite);
+        match (rmw.filter(|_| self.policy.rmw), rcw) {
+            (Some(rmw), Some(rcw)) if rmw < rcw => Method::ReadModifyWrite,
+            (Some(_), None) => Method::ReadModifyWrite,
+            (Some(_) | None, Some(_)) | (None, None) => Method::ReconstructWrite,
+        }
+    }
+
+    fn start_out(&mut self, rows: RowMask, method: Method) {
+        for (i, s) in self.strips.iter_mut().enumerate() {
+            if self.st.is_parity(i) {
+                s.uptodate.remove(rows);
+                s.op_result.insert(rows);
+                s.written.insert(rows);
+            } else {
+                s.written.insert(s.cached & rows);
+            }
+        }
+        self.st.out_want.remove(rows);
+        self.st.busy.insert(rows);
+        self.st.out.insert(rows);
+        self.st.in_ops.insert(rows);
+        self.st.ops_out.insert(rows);
+        match method {
+            Method::ReadModifyWrite => self.acts.rmw_out.insert(rows),
+            Method::ReconstructWrite => self.acts.parity.insert(rows),
+        }
+    }
+
+    /// Parity of `rows` is made: it goes to the journal, and if there is none left
+    /// straight to the members, with the data.
+    pub(super) fn out_made(&mut self, rows: RowMask) {
+        if self.policy.journal {
+            self.st.in_journal.insert(rows);
+            self.acts.journal.insert(rows);
+        } else {
+            self.write_members(rows);
+        }
+    }
+
+    /// `rows` could not be written out; no member has seen anything of it.
+    pub(super) fn give_up_out(&mut self, rows: RowMask) {
+        for s in self.strips.iter_mut() {
+            let mine = s.written & rows;
+            s.uptodate.remove(mine.minus(s.cached));
+            s.written.remove(mine);
+        }
+        self.st.busy.remove(rows);
+        self.st.out.remove(rows);
+        self.st.out_want.insert(rows);
+    }
+
+    /// `done` rows are on the members; of `lost` ones some member has not taken its
+    /// write, and cannot be done without: what was acknowledged of them stays here.
+    pub(super) fn landed(&mut self, done: RowMask, lost: RowMask) {
+        let out = self.st.out;
+        let kept = lost & (out | self.st.acked);
+        for (i, s) in self.strips.iter_mut().enumerate() {
+            s.cached.remove(done & out);
+            s.old.remove((done | lost) & out);
+            if !self.st.is_parity(i) {
+                s.cached.insert(s.written & kept);
+            }
+        }
+        self.acts
+            .landed
+            .insert(done & (out | self.st.user | self.st.acked));
+        self.strand(kept);
+        self.st.out.remove(done | lost);
+        self.st.acked.remove(done | lost);
+    }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Single stories of a stripe with a write-back cache.
+
+use super::cases::Stripe;
+use super::mask::RowMask;
+use super::stripe::{clear, Access, Event};
+
+const ROW: RowMask = RowMask::single(0);
+
+/// A page of strip 0 is cached; row 0 of three members, P on the last.
+fn cached() -> Stripe {
+    let mut stripe = Stripe::new();
+    stripe.policy.journal = true;
+    stripe.policy.write_back = true;
+    stripe.policy.room = 1;
+    write(&mut stripe);
+    assert_eq!(stripe.acts.cache, ROW);
+    stripe.ops_done();
+    assert_eq!(stripe.acts.journal, ROW);
+    assert_eq!(stripe.strips.map(|s| s.written()), [ROW, NONE, NONE]);
+    stripe.step(Event::JournalDone {
+        rows: ROW,
+        ok: true,
+    });
+    assert_eq!((stripe.acts.complete, stripe.acts.landed), (ROW, NONE));
+    assert!(!stripe.acts.write);
+    assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
+    assert_eq!(stripe.st.resting(&stripe.strips), ROW);
+    clear(&mut stripe.strips, &mut stripe.acts);
+    stripe
+}
+
+const NONE: RowMask = RowMask::EMPTY;
+
+fn write(stripe: &mut Stripe) {
+    stripe
+        .st
+        .attach_write(&mut stripe.strips, 0, ROW, ROW, false);
+    stripe.plan();
+}
+
+fn read_done(stripe: &mut Stripe, slot: usize, ok: bool) {
+    stripe.step(Event::ReadDone {
+        slot,
+        rows: ROW,
+        ok,
+    });
+}
+
+/// It is acknowledged, read from memory, and goes out with parity alone in the journal.
+#[test]
+fn a_page_is_cached_and_written_out() {
+    let mut stripe = cached();
+    assert_eq!(stripe.st.newer(&stripe.strips, 0), ROW);
+    stripe.st.attach_read(&mut stripe.strips, 0, ROW);
+    stripe.plan();
+    assert_eq!(stripe.strips[0].act.fill, ROW);
+    assert!(!stripe.acts.read);
+    clear(&mut stripe.strips, &mut stripe.acts);
+    stripe.st.want_out(&stripe.strips, RowMask::first(4));
+    stripe.plan();
+    assert_eq!(stripe.strips.map(|s| s.act.read), [NONE, ROW, NONE]);
+    read_done(&mut stripe, 1, true);
+    assert_eq!(stripe.acts.parity, ROW);
+    stripe.ops_done();
+    assert_eq!((stripe.acts.journal, stripe.st.out()), (ROW, ROW));
+    stripe.step(Event::JournalDone {
+        rows: ROW,
+        ok: true,
+    });
+    assert_eq!(stripe.strips.map(|s| s.act.write), [ROW, NONE, ROW]);
+    stripe.write_done(0, ROW, true);
+    stripe.write_done(2, ROW, true);
+    assert_eq!((stripe.acts.landed, stripe.acts.complete), (ROW, NONE));
+    assert!(stripe.st.dirty(&stripe.strips).is_empty());
+    assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
+}
+
+/// With the other data lost, parity is changed by what the member holds, from a second page.
+#[test]
+fn what_the_member_holds_is_taken_out_of_parity() {
+    let mut stripe = cached();
+    stripe.strips[1].access = Access::Missing;
+    stripe.st.want_out(&stripe.strips, ROW);
+    stripe.plan();
+    assert_eq!(stripe.strips.map(|s| s.act.read), [ROW, NONE, ROW]);
+    assert_eq!(stripe.st.second(&stripe.strips[0]), ROW);
+    read_done(&mut stripe, 0, true);
+    read_done(&mut stripe, 2, true);
+    assert_eq!((stripe.acts.rmw_out, stripe.acts.parity), (ROW, NONE));
+    // A new write of the row waits until it is out.
+    stripe.ops_done();
+    clear(&mut stripe.strips, &mut stripe.acts);
+    write(&mut stripe);
+    assert!(!stripe.acts.any());
+}
+
+/// A member is missing and another cannot be read: what is cached stays, and nothing waits for it.
+#[test]
+fn a_stuck_row_keeps_nobody_waiting() {
+    let mut stripe = cached();
+    stripe.strips[1].access = Access::Missing;
+    stripe.st.want_out(&stripe.strips, ROW);
+    stripe.plan();
+    read_done(&mut stripe, 0, false);
+    assert_eq!(stripe.acts.stuck, ROW);
+    read_done(&mut stripe, 2, true);
+    assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
+    assert!(stripe.st.resting(&stripe.strips).is_empty());
+    clear(&mut stripe.strips, &mut stripe.acts);
+    stripe.st.attach_read(&mut stripe.strips, 0, ROW);
+    stripe.plan();
+    assert_eq!(stripe.strips[0].act.fill, ROW);
+    // A rebuild fails there, and a write does.
+    stripe.strips[1].access = Access::WriteOnly;
+    stripe.policy.write_back = false;
+    clear(&mut stripe.strips, &mut stripe.acts);
+    assert_eq!(stripe.st.want_sync(ROW), ROW);
+    stripe.plan();
+    assert_eq!(stripe.acts.sync_failed, ROW);
+    clear(&mut stripe.strips, &mut stripe.acts);
+    write(&mut stripe);
+    assert_eq!(stripe.acts.fail_waiting, ROW);
+    assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
+}
+
+/// Without a journal it goes straight to the members, whoever looks at the stripe.
+#[test]
+fn a_lost_journal_takes_nothing_along() {
+    let mut stripe = cached();
+    stripe.policy.journal = false;
+    stripe.policy.refuse_writes = true;
+    stripe.plan();
+    read_done(&mut stripe, 1, true);
+    stripe.ops_done();
+    assert!(stripe.acts.journal.is_empty());
+    assert_eq!(stripe.strips.map(|s| s.act.write), [ROW, NONE, ROW]);
+}
+
+/// Rows that are written whole, or are busy, ask for no room.
+#[test]
+fn room_is_asked_for_what_can_use_it() {
+    let mut stripe = Stripe::new();
+    let (two, three) = (RowMask::first(2), RowMask::first(3));
+    stripe
+        .st
+        .attach_write(&mut stripe.strips, 0, three, three, false);
+    assert_eq!(stripe.st.cacheable(&stripe.strips), three);
+    stripe
+        .st
+        .attach_write(&mut stripe.strips, 1, two, two, false);
+    assert_eq!(stripe.st.cacheable(&stripe.strips), three.minus(two));
+    stripe.plan();
+    assert_eq!(stripe.acts.rcw, two);
+    assert_eq!(stripe.st.cacheable(&stripe.strips), three.minus(two));
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Finishing data-only rows, as `rust/engine/finish.rs` does it.
+
+use crate::block::{block_of, crc32c, page_of, Block, Page, SEED};
+use crate::disk::{Disk, Sectors};
+use crate::gf::{p_of, q_of, Row};
+use crate::journal::finish::{way, Strip, Way};
+use crate::journal::format::{MetaBuilder, BLOCK_SIZE};
+use crate::journal::recovery::{Entry, Pending, ScanReport};
+use crate::journal::unit::Position;
+use crate::raid::units::{DevSector, Slot};
+use crate::recover::{wrong, Assembly, Down, Power, Table};
+use crate::setup::Bug;
+use crate::story::Story;
+use std::rc::Rc;
+
+impl Assembly<'_> {
+    /// Makes parity of data-only rows, adds it to the log, and writes them to the members.
+    pub(crate) fn finish(
+        &mut self,
+        report: &mut ScanReport,
+        tail: Position,
+        rows: &mut Table,
+        power: &Power,
+        story: &mut Story,
+    ) -> Result<(), Down> {
+        let mut entries = vec![Entry::NONE; self.here.len()];
+        while let Some(row) = rows.first() {
+            let n = rows.take(row, &mut entries).unwrap_or(0);
+            let at = (row.get() / 8) as usize;
+            let logged: Vec<(usize, Option<Page>)> = (entries[..n].iter())
+                .map(|e| {
+                    (
+                        e.slot.index(),
+                        page_of(self.hw.journal.read(e.block.get() as usize)),
+                    )
+                })
+                .collect();
+            story.tell(|| {
+                let slots: Vec<_> = logged.iter().map(|(slot, _)| slot).collect();
+                format!("    row {at} has data of members {slots:?} and no parity")
+            });
+            let row_pages = self.make_row(at, &logged)?;
+            let place = self.hw.geo.placement(row);
+            let parity: Vec<usize> = (0..self.here.len())
+                .filter(|s| place.is_parity(Slot::new(*s as u16)))
+                .collect();
+            if self.bug != Some(Bug::BareFinish) {
+                self.log_parity(report, tail, row, &row_pages, power)?;
+            }
+            for slot in logged.iter().map(|(slot, _)| *slot).chain(parity) {
+                if self.here[slot] {
+                    let member = &mut self.hw.members[slot];
+                    put(member, at, vec![row_pages[slot]], false, power)?;
+                }
+            }
+            report.row_finished();
+        }
+        Ok(())
+    }
+
+    /// The row as it will be, by slot.
+    fn make_row(&self, at: usize, logged: &[(usize, Option<Page>)]) -> Result<Vec<Page>, Down> {
+        let place = self.hw.geo.placement(DevSector::new(at as u64 * 8));
+        let slots = 0..self.here.len();
+        let is_parity = |slot: usize| place.is_parity(Slot::new(slot as u16));
+        let is_logged = |slot: usize| logged.iter().any(|(l, _)| *l == slot);
+        let how = way(slots.clone().map(|slot| Strip {
+            parity: is_parity(slot),
+            logged: is_logged(slot),
+            readable: self.here[slot],
+        }));
+        let data: Vec<usize> = slots.clone().filter(|s| !is_parity(*s)).collect();
+        let page = |slot: usize| self.here[slot].then(|| *self.hw.members[slot].read(at));
+        let mut pages: Vec<Page> = match how {
+            Way::Lost => return wrong("a row without parity is lost", format!("row {at}")),
+            Way::Read => data.iter().map(|s| page(*s).unwrap_or_default()).collect(),
+            Way::Compute => {
+                let known = Row {
+                    data: data.iter().map(|s| page(*s)).collect(),
+                    p: page(place.p.index()),
+                    q: place.q.and_then(|q| page(q.index())),
+                };
+                known.solve().unwrap_or_default()
+            }
+        };
+        for (slot, logged) in logged {
+            let Some(page) = logged else {
+                return wrong("a page that is no page is in the log", format!("row {at}"));
+            };
+            let nth = data.iter().position(|d| d == slot);
+            pages[nth.expect("a data strip")] = *page;
+        }
+        let mut out = vec![Page::zero(); self.here.len()];
+        for (slot, page) in data.iter().zip(&pages) {
+            out[*slot] = *page;
+        }
+        out[place.p.index()] = p_of(&pages);
+        if let Some(q) = place.q {
+            out[q.index()] = q_of(&pages);
+        }
+        Ok(out)
+    }
+
+    fn log_parity(
+        &mut self,
+        report: &mut ScanReport,
+        tail: Position,
+        row: DevSector,
+        pages: &[Page],
+        power: &Power,
+    ) -> Result<(), Down> {
+        let place = self.hw.geo.placement(row);
+        let slots: Vec<usize> = [Some(place.p), place.q]
+            .into_iter()
+            .flatten()
+            .map(|s| s.index())
+            .collect();
+        let Some(longer) = report.extend(self.ring, tail, slots.len() as u64) else {
+            return wrong("no room for the parity of a cached row", report.to_string());
+        };
+        let next = longer.next().get() as usize;
+        put(&mut self.hw.journal, next, vec![Block::zero()], true, power)?;
+        let wiped = longer.next_wiped();
+        let unit = wiped.unit();
+        let blocks: Vec<Block> = slots.iter().map(|s| block_of(&pages[*s])).collect();
+        let mut sums = blocks.iter().map(|b| crc32c(SEED, &b[..]));
+        let mut meta = [0; BLOCK_SIZE];
+        let mut builder = MetaBuilder::new(&mut meta, unit.seq, unit.block);
+        let (p, q) = (sums.next().unwrap_or(0), sums.next());
+        builder.parity(row, p, q).expect("one entry fits");
+        builder.finish(SEED, crc32c);
+        for (nth, block) in std::iter::once(Rc::new(meta)).chain(blocks).enumerate() {
+            let at = self.ring.add(unit.block, nth as u64).get() as usize;
+            put(&mut self.hw.journal, at, vec![block], true, power)?;
+        }
+        wiped.unit_written(report);
+        Ok(())
+    }
+}
+
+/// Writes pages; the power may go before, meanwhile or after.
+fn put<P: Sectors>(
+    disk: &mut Disk<P>,
+    at: usize,
+    pages: Vec<P>,
+    fua: bool,
+    power: &Power,
+) -> Result<(), Down> {
+    power.on().map_err(|()| Down::Cut)?;
+    let id = disk.submit(at, pages, fua);
+    power.on().map_err(|()| Down::Cut)?;
+    disk.complete(id);
+    Ok(())
+}
