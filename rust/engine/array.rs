@@ -9,6 +9,7 @@ use crate::{
         direct::{self, InFlight},
         round,
     },
+    journal::pressure::{Ages, REASONS},
     lib::{clock::warn_limited, noio::NoIo, worklist::Worklist, xor::can_add_syndrome},
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
@@ -111,6 +112,14 @@ pub(crate) struct Array {
     pub(crate) timers: Atomic<usize>,
     /// Where the last write ended, in array sectors.
     pub(crate) last_end: Atomic<u64>,
+    /// The journal's mode is write-back.
+    write_back: Atomic<u32>,
+    /// Something may be cached: reads have to look.
+    may_cache: Atomic<u32>,
+    #[pin]
+    pub(super) ages: SpinLock<Ages>,
+    /// How often cached data was written out, by reason.
+    pub(super) reasons: [Atomic<u64>; REASONS],
     /// The bitmap does not tell what a rebuild may leave out.
     pub(crate) fullsync: Atomic<usize>,
 }
@@ -154,6 +163,10 @@ impl Array {
                 hold <- new_spinlock!(Hold::new(), "raid5c::hold"),
                 timers: Atomic::new(0),
                 last_end: Atomic::new(0),
+                write_back: Atomic::new(0),
+                may_cache: Atomic::new(0),
+                ages <- new_spinlock!(Ages::new(), "raid5c::ages"),
+                reasons: [const { Atomic::new(0) }; REASONS],
                 fullsync: Atomic::new(0),
             }? Error),
             GFP_KERNEL,
@@ -189,8 +202,84 @@ impl Array {
             rmw: self.geo.parity_disks() < 2 || can_add_syndrome(),
             hold: !self.is_quiesced() && !self.cache.is_short(),
             repair: !self.mddev.recovery(Recovery::Check),
-            write_back: false,
+            write_back: self.is_write_back(),
             room: 0,
+        }
+    }
+
+    /// Whether the journal's mode is write-back.
+    pub(crate) fn is_write_back(&self) -> bool {
+        self.write_back.load(Relaxed) != 0
+    }
+
+    /// Whether reads have to look for cached data.
+    pub(crate) fn may_cache(&self) -> bool {
+        self.may_cache.load(Relaxed) != 0
+    }
+
+    /// Takes the write-back cache into use; `EINVAL` while members are missing,
+    /// as with the C driver.
+    pub(crate) fn enter_write_back(&self) -> Result {
+        if self.journal_state() != JournalState::Works {
+            return Err(ENODEV);
+        }
+        self.may_cache.xchg(1, Full);
+        self.write_back.xchg(1, Full);
+        // After that, as who fails a member sets the mode after it.
+        if self.members.degraded() > 0 {
+            self.leave_write_back();
+            pr_err!(
+                "{}: write-back needs all members: replace what is missing first\n",
+                self.mddev.name()
+            );
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Nothing more is cached from now on; true if that is a change. What is
+    /// cached is written out by the reclaim thread.
+    pub(crate) fn leave_write_back(&self) -> bool {
+        self.write_back.xchg(0, Full) != 0
+    }
+
+    /// Waits until nothing is cached but what cannot be written out; with md's
+    /// lock of the array held, and the mode off.
+    pub(crate) fn drain(&self) {
+        let _noio = NoIo::enter();
+        while self.cache.find_from(0, Stripe::has_cached).is_some() {
+            if self.mddev.sb_pending() {
+                self.mddev.update_sb_locked();
+            }
+            self.unpark();
+            self.write_out_all();
+            self.reclaim_now(true);
+            fsleep(Delta::from_millis(1));
+        }
+        self.wake_reclaim();
+    }
+
+    /// Whether something waits to be written out.
+    fn is_dirty(&self) -> bool {
+        self.may_cache()
+            && (self.cache.dirty() != 0 || self.cache.find_from(0, Stripe::is_resting).is_some())
+    }
+
+    /// A stripe was listed as dirty.
+    pub(super) fn listed_dirty(&self) {
+        if self.cache.is_half_full() || !self.is_write_back() {
+            self.wake_reclaim();
+        }
+    }
+
+    /// Waits until there is room for more work, and has cached data written out
+    /// for it.
+    pub(crate) fn wait_room(&self) {
+        if !self.cache.has_room() {
+            if self.may_cache() {
+                self.wake_reclaim();
+            }
+            self.cache.wait_room();
         }
     }
 
@@ -299,6 +388,7 @@ impl Array {
         while self.turns.fetch_add(0, Full) != 0
             || self.cache.active() != 0
             || self.direct_reads.count() != 0
+            || self.is_dirty()
         {
             // Who holds md's lock must record failures that our stripes wait
             // for himself: nobody else can.
@@ -306,6 +396,7 @@ impl Array {
                 self.mddev.update_sb_locked();
             }
             self.unpark();
+            self.write_out_all();
             self.reclaim_now(locked);
             fsleep(Delta::from_millis(1));
         }
@@ -331,6 +422,9 @@ impl Array {
         if self.trouble.xchg(0, Full) != 0 {
             // Rows that wait for room in the journal may wait for nothing now.
             self.feed();
+            if !self.is_write_back() || self.journal_state() == JournalState::Lost {
+                self.write_out_all();
+            }
         }
     }
 
@@ -397,11 +491,16 @@ impl Array {
         Ok(())
     }
 
-    /// Takes the journal out of use. Nothing may be on its way there.
-    pub(super) fn stop_journal(&self) {
+    /// Stops the reclaim thread.
+    pub(super) fn stop_reclaim(&self) {
         self.stopping.xchg(1, Full);
         let thread = self.reclaim.lock().take();
         drop(thread);
+    }
+
+    /// Takes the journal out of use. Nothing may be on its way there.
+    pub(super) fn stop_journal(&self) {
+        self.stop_reclaim();
         let journal = self.journal.lock().take();
         drop(journal);
         self.stopping.xchg(0, Full);

@@ -44,19 +44,43 @@ impl Budget {
     }
 }
 
+/// Where a stripe without work is listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum List {
+    /// It may be dropped.
+    Idle,
+    /// It has cached data that is to be written out some time.
+    Dirty,
+}
+
 /// One bucket: stripes chained by `Stripe::next`.
 pub(crate) struct Shard {
     head: Option<Arc<Stripe>>,
 }
 
-/// Stripes that may be dropped, oldest first.
-struct IdleRing {
+/// Stripes without work, those that came first at its head.
+struct StripeRing {
     slots: KVec<Option<Arc<Stripe>>>,
     head: usize,
     len: usize,
+    /// Stripes that have gone, ever.
+    popped: u64,
 }
 
-impl IdleRing {
+impl StripeRing {
+    fn new(size: usize) -> Result<Self> {
+        let mut slots = KVec::with_capacity(size, GFP_KERNEL)?;
+        for _ in 0..size {
+            slots.push(None, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            slots,
+            head: 0,
+            len: 0,
+            popped: 0,
+        })
+    }
+
     fn push(&mut self, stripe: Arc<Stripe>) -> Result<(), Arc<Stripe>> {
         let size = self.slots.len();
         if self.len >= size {
@@ -77,6 +101,7 @@ impl IdleRing {
         let stripe = self.slots.get_mut(self.head)?.take();
         self.head = self.head.wrapping_add(1) % self.slots.len();
         self.len = self.len.wrapping_sub(1);
+        self.popped = self.popped.wrapping_add(1);
         stripe
     }
 }
@@ -86,7 +111,9 @@ impl IdleRing {
 pub(crate) struct Cache {
     shards: KVec<Pin<KBox<SpinLock<Shard>>>>,
     #[pin]
-    idle: SpinLock<IdleRing>,
+    idle: SpinLock<StripeRing>,
+    #[pin]
+    dirty: SpinLock<StripeRing>,
     /// Stripe objects there are.
     objects: Atomic<usize>,
     max_objects: usize,
@@ -113,17 +140,8 @@ impl Cache {
                 }
                 shards
             },
-            idle <- new_spinlock!(IdleRing {
-                slots: {
-                    let mut slots = KVec::with_capacity(max_objects, GFP_KERNEL)?;
-                    for _ in 0..max_objects {
-                        slots.push(None, GFP_KERNEL)?;
-                    }
-                    slots
-                },
-                head: 0,
-                len: 0,
-            }, "raid5c::idle"),
+            idle <- new_spinlock!(StripeRing::new(max_objects)?, "raid5c::idle"),
+            dirty <- new_spinlock!(StripeRing::new(max_objects)?, "raid5c::dirty"),
             objects: Atomic::new(0),
             max_objects,
             active: Atomic::new(0),
@@ -169,6 +187,11 @@ impl Cache {
         None
     }
 
+    /// The stripe, if it is cached.
+    pub(crate) fn find(&self, index: u64) -> Option<Arc<Stripe>> {
+        Self::lookup(&self.shard(index)?.lock(), index)
+    }
+
     /// The stripe, made if it is not there. Waits for memory.
     pub(crate) fn get(&self, array: &Arc<Array>, index: u64) -> Result<Arc<Stripe>> {
         let shard = self.shard(index).ok_or(EINVAL)?;
@@ -210,7 +233,7 @@ impl Cache {
         self.waiters.fetch_sub(1, Full);
     }
 
-    fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         loop {
             let objects = self.objects.load(Relaxed) >= self.max_objects;
             if !objects && !self.budget.is_over() {
@@ -218,12 +241,12 @@ impl Cache {
             }
             if !self.evict_one() {
                 // With no work under way nobody would wake us.
-                return self.active() == 0;
+                return self.active() == 0 && self.dirty() == 0;
             }
         }
     }
 
-    fn notify(&self) {
+    pub(crate) fn notify(&self) {
         if self.waiters.fetch_add(0, Full) > 0 {
             let mut turns = self.turns.lock();
             *turns = turns.wrapping_add(1);
@@ -242,16 +265,55 @@ impl Cache {
         self.active.fetch_add(1, Full);
     }
 
-    /// A stripe has no more work. `enlist` if it is not in the ring yet.
-    pub(crate) fn idled(&self, stripe: &Arc<Stripe>, enlist: bool) {
-        if enlist {
-            let full = self.idle.lock().push(stripe.clone()).is_err();
+    /// A stripe has no more work. `list` is where it belongs, if it is not there.
+    pub(crate) fn idled(&self, stripe: &Arc<Stripe>, list: Option<List>) {
+        let ring = match list {
+            Some(List::Idle) => Some(&self.idle),
+            Some(List::Dirty) => Some(&self.dirty),
+            None => None,
+        };
+        if let (Some(ring), Some(list)) = (ring, list) {
+            let full = ring.lock().push(stripe.clone()).is_err();
             if full {
                 // Objects went over their number for a moment.
-                stripe.unlist();
+                stripe.unlist(list);
             }
         }
         self.deactivated();
+    }
+
+    /// Stripes that are listed as dirty.
+    pub(crate) fn dirty(&self) -> usize {
+        self.dirty.lock().len
+    }
+
+    /// The same, and how many have been taken off the list, ever.
+    pub(crate) fn dirty_and_gone(&self) -> (usize, u64) {
+        let ring = self.dirty.lock();
+        (ring.len, ring.popped)
+    }
+
+    /// Takes the stripe off the list that was dirty first.
+    pub(crate) fn pop_dirty(&self) -> Option<Arc<Stripe>> {
+        let stripe = self.dirty.lock().pop()?;
+        stripe.unlist(List::Dirty);
+        Some(stripe)
+    }
+
+    /// Whether half of the stripe objects or of the pages are in use.
+    pub(crate) fn is_half_full(&self) -> bool {
+        let ((objects, most), (pages, limit)) = self.load();
+        objects.saturating_mul(2) >= most || pages.saturating_mul(2) >= limit
+    }
+
+    /// Stripe objects, pages, and how many of each there may be.
+    pub(crate) fn load(&self) -> ((usize, usize), (usize, usize)) {
+        let pages = self.budget.pages.load(Relaxed);
+        let limit = self.budget.limit.load(Relaxed);
+        (
+            (self.objects.load(Relaxed), self.max_objects),
+            (pages, limit),
+        )
     }
 
     /// A stripe counts as without work.
@@ -331,6 +393,7 @@ impl Cache {
     /// references between the array and its stripes.
     pub(crate) fn clear(&self) {
         while self.idle.lock().pop().is_some() {}
+        while self.dirty.lock().pop().is_some() {}
         for shard in &self.shards {
             while let Some(stripe) = Self::pop(shard) {
                 drop(stripe);

@@ -8,7 +8,7 @@ use super::{
     handle::{Handler, Task},
     ops::{self, Place},
     recovery::write_member,
-    table::PageTable,
+    table::{PageTable, Which},
 };
 use crate::{
     journal::{
@@ -57,7 +57,7 @@ impl<'a> Finisher<'a> {
         let members = array.members.len();
         let mut pages = PageTable::new(members, 1, array.cache.budget().clone())?;
         for slot in 0..members {
-            pages.ensure(slot, RowMask::single(ROW));
+            pages.ensure(Which::First, slot, RowMask::single(ROW));
         }
         let place = Place::new(&array.geo, DevSector::new(0))?;
         let none = Strip {

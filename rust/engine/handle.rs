@@ -7,10 +7,12 @@
 //! the stripe's lock.
 
 use super::{
+    cache::List,
+    journal::Journal,
     members::Members,
     ops,
     stripe::{Attached, Inner, Stripe},
-    table::PageTable,
+    table::{PageTable, Which},
 };
 use crate::{
     block::round::{Builder, Done, Label, Op, RoundOwner},
@@ -22,7 +24,7 @@ use crate::{
     },
     raid::{
         mask::RowMask,
-        stripe::{clear, plan, Actions, Event, StripActs},
+        stripe::{clear, plan, Actions, Event, Policy, StripActs},
     },
 };
 use kernel::{
@@ -38,6 +40,10 @@ pub(super) struct Task {
     pub(super) result: RowMask,
     /// Rows of the write under way.
     pub(super) written: RowMask,
+    /// Rows that are cached.
+    pub(super) cached: RowMask,
+    /// Rows of which reads and computes are about the second page.
+    pub(super) second: RowMask,
     /// Checksum of the page that goes to the journal.
     pub(super) sum: u32,
 }
@@ -52,6 +58,8 @@ pub(crate) struct Handler {
     pub(super) acts: Actions,
     pub(super) place: ops::Place,
     fua: RowMask,
+    /// Rows whose cached data is being written out.
+    pub(super) out: RowMask,
     /// Rows that the journal had no room for.
     pub(super) journal_wait: RowMask,
     /// The journal units of rows that are not on the members yet, by row;
@@ -60,6 +68,11 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
+    /// Whether data of the row is cached.
+    pub(super) fn is_cached(&self, row: u32) -> bool {
+        self.tasks.iter().any(|t| t.cached.has(row))
+    }
+
     /// Notes in which unit a row lies.
     pub(super) fn note_unit(&mut self, row: u32, unit: UnitRef) {
         while self.units.is_empty() {
@@ -88,6 +101,7 @@ impl Handler {
             acts: Actions::default(),
             place,
             fua: RowMask::EMPTY,
+            out: RowMask::EMPTY,
             journal_wait: RowMask::EMPTY,
             units: KVec::new(),
         })
@@ -102,8 +116,8 @@ enum Look {
     Rest,
     /// Nothing but what is held back.
     Hold,
-    /// Nothing to do, and no work left; to be listed or not.
-    Idle(bool),
+    /// Nothing to do, and no work left; the list that it belongs on now.
+    Idle(Option<List>),
     /// The handler's list has to grow first.
     Grow(usize),
 }
@@ -118,8 +132,11 @@ impl Stripe {
             };
             let idle = self.handle_locked(&mut work);
             drop(work);
-            if let Some(enlist) = idle {
-                self.array().cache.idled(self, enlist);
+            if let Some(list) = idle {
+                self.array().cache.idled(self, list);
+                if list == Some(List::Dirty) {
+                    self.array().listed_dirty();
+                }
             }
             if !self.inner.lock().again {
                 return;
@@ -127,7 +144,7 @@ impl Stripe {
         }
     }
 
-    fn handle_locked(self: &Arc<Self>, work: &mut Handler) -> Option<bool> {
+    fn handle_locked(self: &Arc<Self>, work: &mut Handler) -> Option<Option<List>> {
         loop {
             match self.look(work) {
                 Look::Act => self.carry_out(work),
@@ -136,7 +153,7 @@ impl Stripe {
                     self.hold_back();
                     return None;
                 }
-                Look::Idle(enlist) => return Some(enlist),
+                Look::Idle(list) => return Some(list),
                 Look::Grow(n) => {
                     if work.parts.reserve(n, GFP_KERNEL).is_err() {
                         super::array::wait_for_memory();
@@ -148,6 +165,8 @@ impl Stripe {
 
     /// Lets the planner look, and takes over parts and actions.
     fn look(&self, work: &mut Handler) -> Look {
+        // Dropped after the lock.
+        let journal;
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         let new = inner.incoming.len();
@@ -164,7 +183,17 @@ impl Stripe {
         let mut policy = self.array().policy();
         policy.hold &= inner.hold;
         inner.parked = policy.blocked;
+        journal = self.grant(inner, &mut policy);
         plan(&mut inner.st, &mut inner.strips, &policy, &mut inner.acts);
+        if let Some(journal) = &journal {
+            journal.give_back(policy.room.saturating_sub(inner.acts.cache.count()));
+        }
+        // What is to be written out without a journal begins by itself.
+        let work_left = inner.acts.any() || !inner.st.is_idle(&inner.strips, &policy);
+        if !inner.active && work_left {
+            self.array().cache.activated();
+            inner.active = true;
+        }
         let held = self.note_held(inner);
         self.note_synced(inner);
         if retry {
@@ -172,20 +201,37 @@ impl Stripe {
         }
         if !inner.acts.any() {
             return match self.settle(inner, &policy, !work.parts.is_empty()) {
-                Some(enlist) => Look::Idle(enlist),
+                Some(list) => Look::Idle(list),
                 None if held => Look::Hold,
                 None => Look::Rest,
             };
         }
         work.acts = inner.acts;
         work.fua = inner.st.fua();
+        work.out = inner.st.out();
         for (task, s) in work.tasks.iter_mut().zip(inner.strips.iter()) {
             task.acts = s.act;
             task.result = s.op_result();
             task.written = s.written();
+            task.cached = s.cached();
+            task.second = inner.st.second(s);
         }
         clear(&mut inner.strips, &mut inner.acts);
         Look::Act
+    }
+
+    /// Has the journal promise room to the rows that may be cached now.
+    fn grant(&self, inner: &Inner, policy: &mut Policy) -> Option<Arc<Journal>> {
+        if !policy.write_back || !policy.journal {
+            return None;
+        }
+        let want = inner.st.cacheable(&inner.strips).count();
+        if want == 0 {
+            return None;
+        }
+        let journal = self.array().journal()?;
+        policy.room = journal.grant(want);
+        Some(journal)
     }
 
     /// Gives the place among the syncs in flight back when there is none left.
@@ -239,6 +285,9 @@ impl Stripe {
                 failed: done.failed,
             });
         }
+        if acts.stuck.any() {
+            self.report_stuck(acts.stuck);
+        }
         self.report_sync(&acts);
         if acts.corrected {
             self.report_corrected(work);
@@ -250,13 +299,20 @@ impl Stripe {
     fn end_rows(&self, work: &mut Handler, acts: &Actions) -> bool {
         let fail = acts.fail_write;
         let fail_waiting = acts.fail_waiting;
-        if (acts.complete | fail | fail_waiting).is_empty() && !acts.fail_read {
-            return false;
-        }
-        for row in acts.complete.iter() {
+        for row in acts.landed.iter() {
             if let Some(unit) = work.take_unit(row) {
                 self.array().row_done(unit);
             }
+        }
+        work.pages.drop_second(acts.landed);
+        for row in fail.iter() {
+            if !work.is_cached(row) {
+                // The unit is over.
+                let _ = work.take_unit(row);
+            }
+        }
+        if (acts.complete | fail | fail_waiting).is_empty() && !acts.fail_read {
+            return false;
         }
         for part in work.parts.iter_mut() {
             if part.write {
@@ -335,6 +391,15 @@ impl Stripe {
         );
     }
 
+    fn report_stuck(&self, rows: RowMask) {
+        warn_limited!(
+            "{}: cached data of {} rows of the stripe at member sector {} cannot be written to the members, of which too many are lost; it stays in the journal\n",
+            self.array().mddev.name(),
+            rows.count(),
+            self.sector()
+        );
+    }
+
     /// Counts read errors that were put right.
     fn report_corrected(&self, work: &Handler) {
         for (slot, task) in work.tasks.iter().enumerate() {
@@ -391,8 +456,12 @@ impl Stripe {
                 self.add_runs(&mut round, work, slot, plain, Op::Write);
             } else {
                 let (read, alone) = (task.acts.read, task.acts.read_alone);
-                work.pages.ensure(slot, read | alone);
-                self.add_runs(&mut round, work, slot, read, Op::Read);
+                let both = read | alone;
+                work.pages
+                    .ensure(Which::First, slot, both.minus(task.second));
+                work.pages.ensure(Which::Second, slot, both & task.second);
+                self.add_runs(&mut round, work, slot, read & task.second, Op::Read);
+                self.add_runs(&mut round, work, slot, read.minus(task.second), Op::Read);
                 for row in alone.iter() {
                     self.add_runs(&mut round, work, slot, RowMask::single(row), Op::Read);
                 }
@@ -461,7 +530,12 @@ impl Stripe {
             return Err(EIO);
         }
         let sector = first.checked_add(rdev.data_offset()).ok_or(EINVAL)?;
-        let pages = work.pages.run(slot, start, n).ok_or(EINVAL)?;
+        let second = work.tasks.get(slot).map(|t| t.second);
+        let which = match second {
+            Some(second) if op == Op::Read && second.has(start) => Which::Second,
+            Some(_) | None => Which::First,
+        };
+        let pages = work.pages.run(which, slot, (start, n)).ok_or(EINVAL)?;
         let label = Label {
             slot,
             rows: RowMask::range(start, n).0,

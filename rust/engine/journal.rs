@@ -18,6 +18,7 @@ use crate::{
     journal::{
         format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
         log::{FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed},
+        pressure::is_tight,
         ring::{Ring, MAX_UNIT_BLOCKS},
         unit::{Outcome, Position, Unit, UnitRef},
     },
@@ -44,7 +45,7 @@ use kernel::{
 };
 
 /// Units that can be on their way at once.
-const UNITS: usize = 256;
+const UNITS: usize = 2048;
 
 /// Unit writes in flight above which a unit stays open for more rows.
 const DEPTH: usize = 4;
@@ -66,9 +67,9 @@ struct Open {
 
 /// What the log's lock protects.
 pub(super) struct State {
-    pub(super) log: Log<KVec<Unit>>,
+    pub(super) log: Log<KVVec<Unit>>,
     /// Units that were submitted, by descriptor.
-    submitted: KVec<Option<Arc<UnitIo>>>,
+    submitted: KVVec<Option<Arc<UnitIo>>>,
 }
 
 /// The journal of an array.
@@ -103,6 +104,14 @@ impl Posted for Journal {
     }
 }
 
+/// A place in room that was promised; that there is none is a mistake of ours.
+fn promised(placed: Result<Placed, PlaceError>) -> Result<Placed, PlaceError> {
+    match placed {
+        Err(PlaceError::NoSpace | PlaceError::Busy) => Err(PlaceError::TooLarge),
+        other => other,
+    }
+}
+
 /// The seed of a journal's checksums.
 pub(super) fn seed(array: &Array) -> u32 {
     crc32c(!0, &array.mddev.uuid())
@@ -117,7 +126,7 @@ impl Journal {
         tail: Position,
         head: Position,
     ) -> Result<Arc<Self>> {
-        let units = KVec::from_elem(Unit::VACANT, UNITS, GFP_KERNEL)?;
+        let units = KVVec::from_elem(Unit::VACANT, UNITS, GFP_KERNEL)?;
         let cache = if rdev.has_write_cache() {
             JournalCache::Volatile {
                 max_flushes: FLUSHES,
@@ -125,8 +134,9 @@ impl Journal {
         } else {
             JournalCache::None
         };
-        let log = Log::new(units, ring, tail, head, cache).ok_or(EINVAL)?;
-        let mut submitted = KVec::with_capacity(UNITS, GFP_KERNEL)?;
+        let mut log = Log::new(units, ring, tail, head, cache).ok_or(EINVAL)?;
+        log.set_row(array.geo.data_disks(), array.geo.parity_disks());
+        let mut submitted = KVVec::with_capacity(UNITS, GFP_KERNEL)?;
         for _ in 0..UNITS {
             submitted.push(None, GFP_KERNEL)?;
         }
@@ -164,6 +174,18 @@ impl Journal {
         self.rdev.is(rdev)
     }
 
+    /// Promises room to rows that are to be cached; returns to how many.
+    pub(super) fn grant(&self, want: u32) -> u32 {
+        self.state.lock().log.grant(want)
+    }
+
+    /// Gives back what was promised to `rows` rows.
+    pub(super) fn give_back(&self, rows: u32) {
+        if rows > 0 {
+            self.state.lock().log.give_back(rows);
+        }
+    }
+
     /// Appends the write of `rows` of a stripe. Rows for which there is no room
     /// are left in `work.journal_wait`.
     pub(super) fn append(
@@ -175,13 +197,15 @@ impl Journal {
         let feeding = self.array.feeding();
         let mut busy = false;
         for row in rows.iter() {
-            if self.array.has_failed() || self.device().is_none() {
+            let hopeless = self.array.has_failed() && !work.out.has(row);
+            if hopeless || self.device().is_none() {
                 // The rows will never get anywhere, nor will there be space.
                 self.fail_row(stripe, row);
                 continue;
             }
             match self.append_row(stripe, work, row) {
-                Ok(unit) => work.note_unit(row, unit),
+                Ok(Some(unit)) => work.note_unit(row, unit),
+                Ok(None) => {}
                 Err(PlaceError::NoSpace) => work.journal_wait.insert(RowMask::single(row)),
                 Err(PlaceError::Busy) => {
                     busy = true;
@@ -190,10 +214,12 @@ impl Journal {
                 }
                 Err(PlaceError::TooLarge) => {
                     pr_err!(
-                        "{}: internal error: a row of the stripe at member sector {} is too large for the journal; please report this\n",
+                        "{}: internal error: the journal has no room for a row of the stripe at member sector {} that it should have room for; please report this\n",
                         self.array.mddev.name(),
                         stripe.sector()
                     );
+                    // Or the row would be tried for ever.
+                    self.device_failed();
                     self.fail_row(stripe, row);
                 }
                 Err(PlaceError::Failed) => self.fail_row(stripe, row),
@@ -226,10 +252,11 @@ impl Journal {
         stripe: &Arc<Stripe>,
         work: &mut Handler,
         row: u32,
-    ) -> Result<UnitRef, PlaceError> {
+    ) -> Result<Option<UnitRef>, PlaceError> {
         let (mut data, mut parity) = (0u32, 0u32);
+        let out = work.out.has(row);
         for (slot, task) in work.tasks.iter_mut().enumerate() {
-            if !task.written.has(row) {
+            if !task.written.has(row) || (out && !work.place.is_parity(slot)) {
                 continue;
             }
             let page = work.pages.get(slot, row).ok_or(PlaceError::TooLarge)?;
@@ -241,7 +268,19 @@ impl Journal {
             }
         }
         let mut guard = self.open.lock();
-        let placed = self.state.lock().log.place(data, parity)?;
+        let first = !work.is_cached(row);
+        let (placed, tight) = {
+            let log = &mut self.state.lock().log;
+            let placed = match (data, parity) {
+                (0, _) => promised(log.place_parity(parity)),
+                (_, 0) => promised(log.place_data(data, first)),
+                (_, _) => log.place(data, parity),
+            }?;
+            (placed, parity == 0 && is_tight(log.load()))
+        };
+        if tight {
+            self.array.wake_reclaim();
+        }
         let full = self.follow(&mut guard, &placed);
         let entered = match &mut *guard {
             Some(open) => self.enter_row(open, stripe, work, row),
@@ -262,7 +301,7 @@ impl Journal {
             self.device_failed();
             return Err(PlaceError::Failed);
         }
-        Ok(placed.unit)
+        Ok(first.then_some(placed.unit))
     }
 
     /// Keeps the open unit in step with the log's. Returns the one that was
@@ -314,7 +353,8 @@ impl Journal {
         let dev = DevSector::new(stripe.sector().wrapping_add(u64::from(row).wrapping_mul(8)));
         let mut meta = MetaBuilder::resume(&mut open.meta, open.used);
         for (slot, task) in work.tasks.iter().enumerate() {
-            if work.place.is_parity(slot) || !task.written.has(row) {
+            let data = !work.place.is_parity(slot) && !work.out.has(row);
+            if !data || !task.written.has(row) {
                 continue;
             }
             let slot16 = Slot::new(u16::try_from(slot)?);
@@ -325,15 +365,21 @@ impl Journal {
                 .push_within_capacity(page.clone())
                 .map_err(|_| ENOSPC)?;
         }
-        let sum = |slot: usize| work.tasks.get(slot).map(|t| t.sum);
-        let p = sum(work.place.p).ok_or(EINVAL)?;
-        meta.parity(dev, p, work.place.q.and_then(sum))
-            .map_err(|_| ENOSPC)?;
-        for slot in [Some(work.place.p), work.place.q].into_iter().flatten() {
-            let page = work.pages.get(slot, row).ok_or(EINVAL)?;
-            open.pages
-                .push_within_capacity(page.clone())
+        let task = |slot: usize| work.tasks.get(slot).ok_or(EINVAL);
+        let place = &work.place;
+        if task(place.p)?.written.has(row) {
+            let q = match place.q {
+                Some(q) => Some(task(q)?.sum),
+                None => None,
+            };
+            meta.parity(dev, task(place.p)?.sum, q)
                 .map_err(|_| ENOSPC)?;
+            for slot in [Some(place.p), place.q].into_iter().flatten() {
+                let page = work.pages.get(slot, row).ok_or(EINVAL)?;
+                open.pages
+                    .push_within_capacity(page.clone())
+                    .map_err(|_| ENOSPC)?;
+            }
         }
         open.used = meta.used();
         let bit = RowMask::single(row);

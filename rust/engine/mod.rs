@@ -8,8 +8,8 @@
 //!    handler)
 //! 2. a shard of the stripe cache
 //! 3. `Stripe::inner`
-//! 4. the idle ring; the cache's waiters; the journal's log; `Array::journal`,
-//!    `reclaim` and `hold`
+//! 4. the rings of idle and of dirty stripes; the cache's waiters; the journal's
+//!    log; `Array::journal`, `reclaim`, `ages` and `hold`
 //!
 //! `Journal::open` and `reclaiming` are mutexes under which only the log, the
 //! array's small locks and md's own are taken; no stripe is handled there.

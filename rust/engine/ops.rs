@@ -5,10 +5,10 @@
 use super::{
     handle::{Handler, Task},
     stripe::Attached,
-    table::PageTable,
+    table::{PageTable, Which},
 };
 use crate::{
-    lib::xor::{Scratch, Syndrome},
+    lib::xor::Syndrome,
     raid::{geometry::Geometry, mask::RowMask, stripe::Actions, units::DevSector},
 };
 use kernel::prelude::*;
@@ -69,7 +69,16 @@ pub(super) fn run(work: &mut Handler, acts: &Actions) -> OpsDone {
             .tasks
             .get(slot)
             .map_or(RowMask::EMPTY, |t| t.result | t.acts.drain);
-        work.pages.ensure(slot, rows);
+        let second = match work.tasks.get(slot) {
+            Some(task) => task.result & acts.compute & task.second,
+            None => RowMask::EMPTY,
+        };
+        work.pages.ensure(Which::First, slot, rows);
+        work.pages.ensure(Which::Second, slot, second);
+    }
+    // This cannot fail: the journal gets what is in these pages.
+    for row in acts.cache.iter() {
+        drain(work, row);
     }
     let mut done = OpsDone::default();
     let mut note = |row: u32, went: Result<bool>| {
@@ -96,6 +105,11 @@ pub(super) fn run(work: &mut Handler, acts: &Actions) -> OpsDone {
     for row in acts.rcw.iter() {
         drain(work, row);
         note(row, reconstruct(work, row).map(|()| true));
+    }
+    for row in acts.rmw_out.iter() {
+        let out = change_cached(work, row, Which::Second);
+        let put = out.and_then(|()| change_cached(work, row, Which::First));
+        note(row, put.map(|()| true));
     }
     for row in acts.parity.iter() {
         note(row, reconstruct(work, row).map(|()| true));
@@ -191,7 +205,7 @@ pub(super) fn compute(work: &mut Handler, row: u32) -> Result {
 fn xor_others(work: &mut Handler, row: u32, target: usize) -> Result {
     let q = work.place.q;
     let slots = (0..work.tasks.len()).filter(|&s| s != target && Some(s) != q);
-    xor_to(&work.pages, &mut work.scratch, row, target, slots)
+    xor_to(work, row, target, slots)
 }
 
 /// Makes P, and Q if there is one, from all data.
@@ -201,20 +215,39 @@ pub(super) fn reconstruct(work: &mut Handler, row: u32) -> Result {
     }
     let p = work.place.p;
     let slots = (0..work.tasks.len()).filter(|&s| s != p);
-    xor_to(&work.pages, &mut work.scratch, row, p, slots)
+    xor_to(work, row, p, slots)
 }
 
 /// Makes Q from all data.
 fn make_q(work: &mut Handler, row: u32) -> Result {
     let q = work.place.q.ok_or(EINVAL)?;
-    row_with_q(work, row, |_| true, (None, q))?.generate()
+    row_with_q(work, row, all, (None, q))?.generate()
+}
+
+/// All data, as an op is about it.
+fn all(task: &Task, row: u32) -> Option<Which> {
+    Some(which(task, row))
+}
+
+/// The page that reads and computes are about.
+fn which(task: &Task, row: u32) -> Which {
+    if task.second.has(row) {
+        Which::Second
+    } else {
+        Which::First
+    }
+}
+
+/// What the user writes.
+fn drained(task: &Task, row: u32) -> Option<Which> {
+    task.acts.drain.has(row).then_some(Which::First)
 }
 
 /// A row's data, P and Q.
 fn whole_row(work: &mut Handler, row: u32) -> Result<Syndrome<'_, '_>> {
     let q = work.place.q.ok_or(EINVAL)?;
     let p = work.place.p;
-    row_with_q(work, row, |_| true, (Some(p), q))
+    row_with_q(work, row, all, (Some(p), q))
 }
 
 /// The data of a row that `wanted` asks for, with the members whose pages stand
@@ -222,7 +255,7 @@ fn whole_row(work: &mut Handler, row: u32) -> Result<Syndrome<'_, '_>> {
 fn row_with_q<'w>(
     work: &'w mut Handler,
     row: u32,
-    wanted: impl Fn(&Task) -> bool,
+    wanted: impl Fn(&Task, u32) -> Option<Which>,
     (p, q): (Option<usize>, usize),
 ) -> Result<Syndrome<'w, 'w>> {
     let Handler {
@@ -235,8 +268,8 @@ fn row_with_q<'w>(
     let page = |slot: usize| pages.get(slot, row).ok_or(EINVAL);
     let mut list = scratch.syndrome(place.sources)?;
     for (slot, task) in tasks.iter().enumerate() {
-        if let Some(position) = place.position(slot).filter(|_| wanted(task)) {
-            list.data(position, page(slot)?)?;
+        if let Some((position, which)) = place.position(slot).zip(wanted(task, row)) {
+            list.data(position, pages.of(which, slot, row).ok_or(EINVAL)?)?;
         }
     }
     list.q(page(q)?)?;
@@ -247,30 +280,49 @@ fn row_with_q<'w>(
 }
 
 fn xor_to(
-    pages: &PageTable,
-    scratch: &mut Scratch,
+    work: &mut Handler,
     row: u32,
     target: usize,
     slots: impl Iterator<Item = usize>,
 ) -> Result {
+    let Handler {
+        pages,
+        scratch,
+        tasks,
+        ..
+    } = work;
+    let page = |slot: usize| {
+        let task = tasks.get(slot).ok_or(EINVAL)?;
+        pages.of(which(task, row), slot, row).ok_or(EINVAL)
+    };
     let mut list = scratch.row();
     for slot in slots {
-        list.push(pages.get(slot, row).ok_or(EINVAL)?)?;
+        list.push(page(slot)?)?;
     }
-    list.xor_to(pages.get(target, row).ok_or(EINVAL)?)
+    list.xor_to(page(target)?)
 }
 
 /// Takes the content of the strips to be written out of parity, or puts it in.
 fn change_parity(work: &mut Handler, row: u32) -> Result {
+    change(work, row, drained)
+}
+
+/// Takes what the members hold of cached strips out of parity, or puts what is
+/// cached in.
+fn change_cached(work: &mut Handler, row: u32, which: Which) -> Result {
+    change(work, row, |task, row| task.cached.has(row).then_some(which))
+}
+
+fn change(work: &mut Handler, row: u32, wanted: impl Fn(&Task, u32) -> Option<Which>) -> Result {
     let Place { p, q, .. } = work.place;
     if let Some(q) = q {
-        return row_with_q(work, row, |t| t.acts.drain.has(row), (Some(p), q))?.add();
+        return row_with_q(work, row, wanted, (Some(p), q))?.add();
     }
     let mut list = work.scratch.row();
     list.push(work.pages.get(p, row).ok_or(EINVAL)?)?;
     for (slot, task) in work.tasks.iter().enumerate() {
-        if task.acts.drain.has(row) {
-            list.push(work.pages.get(slot, row).ok_or(EINVAL)?)?;
+        if let Some(which) = wanted(task, row) {
+            list.push(work.pages.of(which, slot, row).ok_or(EINVAL)?)?;
         }
     }
     list.xor_into_first()
@@ -292,7 +344,7 @@ fn check(work: &mut Handler, row: u32) -> Result<bool> {
         return Ok(good);
     };
     // P is no more, so its page has room for what Q should be.
-    row_with_q(work, row, |_| true, (None, p))?.generate()?;
+    row_with_q(work, row, all, (None, p))?.generate()?;
     let page = |slot: usize| work.pages.get(slot, row).ok_or(EINVAL);
     Ok(page(p)?.is_equal(page(q)?))
 }

@@ -276,7 +276,11 @@ impl Personality for Array {
     }
 
     fn free(this: Arc<Self>) {
+        this.stop_reclaim();
         this.settle();
+        if let Some(journal) = this.journal() {
+            journal.report_cached();
+        }
         this.stop_journal();
         this.cache.clear();
     }
@@ -328,6 +332,12 @@ impl Personality for Array {
                 mddev.name(),
                 rdev.name(),
                 disks - i64::from(degraded)
+            );
+        }
+        if self.leave_write_back() {
+            pr_warn!(
+                "{}: the journal is in write-through mode from now on; what is cached is written out. Select write-back again when the array is whole\n",
+                mddev.name()
             );
         }
         self.note_failure();

@@ -9,10 +9,11 @@ use super::{array::Array, journal::Journal, journal_io::write_empty, stripe::Str
 use crate::{
     journal::{
         log::FlushFor,
+        pressure::{decide, Load},
         tail::{Closing, TailMove},
         unit::UnitRef,
     },
-    lib::noio::NoIo,
+    lib::{clock::seconds, noio::NoIo},
     md::{rdev::Rdev, thread::Worker},
 };
 use kernel::{
@@ -34,7 +35,7 @@ impl Journal {
     pub(super) fn row_done(&self, unit: UnitRef) {
         let (wants, spare) = {
             let mut state = self.state.lock();
-            if state.log.row_done(unit, 1).is_err() {
+            if state.log.row_done(unit, 1).is_err() && !state.log.failed() {
                 pr_err!(
                     "{}: internal error: a row of journal unit {} is done twice; please report this\n",
                     self.array.mddev.name(),
@@ -48,6 +49,34 @@ impl Journal {
         } else if wants {
             self.array.wake_reclaim();
         }
+    }
+
+    /// Blocks of the log that are in use or promised, and all blocks.
+    fn used(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        state.log.load()
+    }
+
+    /// Rows with data in the log and no parity.
+    fn cached_rows(&self) -> u32 {
+        self.state.lock().log.cached_rows()
+    }
+
+    /// Says what is left in the journal only, at the end of the array's run.
+    pub(super) fn report_cached(&self) {
+        let rows = self.cached_rows();
+        if rows > 0 {
+            pr_crit!(
+                "{}: cached data of {} rows could not be written to the members, and is in the journal: keep that; it is recovered when the array is assembled with it\n",
+                self.array.mddev.name(),
+                rows
+            );
+        }
+    }
+
+    /// Whether rows wait for room.
+    fn is_starved(&self) -> bool {
+        self.state.lock().log.is_starved()
     }
 
     /// Moves the tail as far as it can go, and frees what lies before it.
@@ -192,6 +221,7 @@ impl Array {
             return;
         };
         let feed = self.feed_wanted.xchg(0, Full) != 0;
+        self.relieve(&journal);
         if journal.reclaim(false, false) || feed {
             self.feed();
         } else if journal.wants_reclaim() {
@@ -199,6 +229,91 @@ impl Array {
             fsleep(Delta::from_millis(2));
             self.reclaim_wanted.xchg(1, Full);
         }
+    }
+}
+
+impl Array {
+    /// Writes out cached data, if there is a reason.
+    fn relieve(&self, journal: &Journal) {
+        let ((objects, most), (pages, limit)) = self.cache.load();
+        // Whichever is tighter.
+        let memory = if objects.saturating_mul(limit) > pages.saturating_mul(most) {
+            (objects, most)
+        } else {
+            (pages, limit)
+        };
+        if journal.cached_rows() == 0 && self.cache.dirty() != 0 {
+            // They were written out for other reasons, and keep their pages here.
+            self.write_out(usize::MAX);
+            self.cache.notify();
+        }
+        let (stripes, gone) = self.cache.dirty_and_gone();
+        let load = Load {
+            leaving: !self.is_write_back(),
+            waited_for: self.cache.is_short() || journal.is_starved(),
+            log: journal.used(),
+            memory,
+            rows: journal.cached_rows(),
+            stripes,
+            old: self.ages.lock().old(seconds(), stripes, gone),
+        };
+        let Some((reason, n)) = decide(&load) else {
+            return;
+        };
+        if let Some(count) = self.reasons.get(reason.index()) {
+            count.fetch_add(1, Full);
+        }
+        let mut done = self.write_out(n);
+        if reason.is_urgent() && done < n {
+            done = done.wrapping_add(self.write_out_rest(n.saturating_sub(done)));
+        }
+        // What was taken off the list may have been the last to keep its pages.
+        self.cache.notify();
+        let pressing = load.leaving || self.cache.is_short() || journal.is_starved();
+        if pressing && done > 0 {
+            // Until nobody waits any more.
+            fsleep(Delta::from_millis(1));
+            self.reclaim_wanted.xchg(1, Full);
+        }
+    }
+
+    /// Has up to `n` stripes without work written out, those first that were
+    /// dirty first. Returns how many it were.
+    fn write_out(&self, n: usize) -> usize {
+        let mut done = 0usize;
+        while done < n {
+            let Some(stripe) = self.cache.pop_dirty() else {
+                break;
+            };
+            if stripe.write_out() {
+                done = done.wrapping_add(1);
+                Stripe::handle(&stripe);
+            }
+        }
+        done
+    }
+
+    /// Has up to `n` stripes written out that have work, or found no place on the
+    /// list. Returns how many it were.
+    fn write_out_rest(&self, n: usize) -> usize {
+        let (mut from, mut done) = (0, 0usize);
+        while done < n {
+            let Some((stripe, at)) = self.cache.find_from(from, Stripe::is_resting) else {
+                break;
+            };
+            from = at;
+            if stripe.write_out() {
+                done = done.wrapping_add(1);
+                Stripe::handle(&stripe);
+            }
+        }
+        done
+    }
+
+    /// Has everything that is cached written out, or what of it can be.
+    pub(super) fn write_out_all(&self) {
+        self.write_out(usize::MAX);
+        self.write_out_rest(usize::MAX);
     }
 }
 

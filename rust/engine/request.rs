@@ -4,7 +4,7 @@
 
 use super::{
     array::{Array, JournalState, LARGE},
-    stripe::{Attached, Inner, Stripe},
+    stripe::{rows_of, Attached, Inner, Stripe},
 };
 use crate::{
     block::{
@@ -91,7 +91,7 @@ impl Array {
         // before has been issued: it is safe to wait. Later it is not, as what
         // we submit goes out when we return.
         let _turn = this.enter();
-        this.cache.wait_room();
+        this.wait_room();
         let hold = this.may_hold(bio.sector().get(), bio.sectors());
         let bio = bio.account(mddev);
         let start = bio.sector().get();
@@ -167,7 +167,7 @@ impl Array {
         let _turn = this.enter();
         if mddev.degraded() > 0 {
             // Parts of it may go through the cache.
-            this.cache.wait_room();
+            this.wait_room();
         }
         let bio = bio.account(mddev);
         let mut offset = 0;
@@ -195,7 +195,7 @@ impl Array {
         } else {
             None
         };
-        let Some(rdev) = direct else {
+        let Some(rdev) = direct.filter(|_| !this.is_cached(&piece)) else {
             return Self::read_stripes(this, piece);
         };
         this.direct_reads.start();
@@ -203,25 +203,39 @@ impl Array {
         direct::submit_read(&this.member_bios, this, rdev, at, piece);
     }
 
+    /// Whether something of a part that lies in one chunk is newer in the cache
+    /// than on its member.
+    fn is_cached(&self, piece: &Piece) -> bool {
+        self.may_cache()
+            && self.strips_of(piece).any(|part| {
+                let stripe = self.cache.find(part.stripe);
+                stripe.is_some_and(|s| s.is_newer(part.slot, rows_of(part.first, part.sectors)))
+            })
+    }
+
+    /// The strips that a part touches which lies in one chunk.
+    fn strips_of(&self, piece: &Piece) -> Strips<'_> {
+        let (dev, slot) = self.geo.map(piece.sector());
+        Strips {
+            array: self,
+            slot: slot.index(),
+            at: dev.get(),
+            offset: 0,
+            left: piece.sectors(),
+        }
+    }
+
     /// Reads a part that lies in one chunk through its stripes.
     fn read_stripes(this: &Arc<Self>, piece: Piece) {
-        let strip = this.strip;
-        let (dev, slot) = this.geo.map(piece.sector());
-        let mut offset = 0u32;
-        while offset < piece.sectors() {
-            let sector = dev.get().wrapping_add(u64::from(offset));
-            // Lossless: less than a strip.
-            let first = (sector % strip) as u32;
-            let room = this.geo.strip_sectors().wrapping_sub(first);
-            let n = core::cmp::min(room, piece.sectors().wrapping_sub(offset));
-            let part = Attached::new(piece.sub(offset, n), slot.index(), first, false);
-            Self::with_stripe(this, sector / strip, 1, false, |inner| {
+        for strip in this.strips_of(&piece) {
+            let sub = piece.sub(strip.offset, strip.sectors);
+            let part = Attached::new(sub, strip.slot, strip.first, false);
+            Self::with_stripe(this, strip.stripe, 1, false, |inner| {
                 inner
                     .st
                     .attach_read(&mut inner.strips, part.slot, part.todo);
                 let _ = inner.incoming.push_within_capacity(part);
             });
-            offset = offset.wrapping_add(n);
         }
         piece.end(true);
     }
@@ -248,6 +262,52 @@ impl DirectOwner for Array {
 
     fn direct_queue(&self) -> &OwnQueue {
         self.queue.near()
+    }
+}
+
+/// A strip that a part of one chunk touches.
+struct Strip {
+    stripe: u64,
+    slot: usize,
+    /// Sectors into the part.
+    offset: u32,
+    /// First sector within the strip.
+    first: u32,
+    sectors: u32,
+}
+
+/// All of them.
+struct Strips<'a> {
+    array: &'a Array,
+    slot: usize,
+    /// The next member sector.
+    at: u64,
+    offset: u32,
+    left: u32,
+}
+
+impl Iterator for Strips<'_> {
+    type Item = Strip;
+
+    fn next(&mut self) -> Option<Strip> {
+        if self.left == 0 {
+            return None;
+        }
+        let strip = self.array.strip;
+        // Lossless: less than a strip.
+        let first = (self.at % strip) as u32;
+        let room = self.array.geo.strip_sectors().wrapping_sub(first);
+        let found = Strip {
+            stripe: self.at / strip,
+            slot: self.slot,
+            offset: self.offset,
+            first,
+            sectors: core::cmp::min(room, self.left),
+        };
+        self.at = self.at.wrapping_add(u64::from(found.sectors));
+        self.offset = self.offset.wrapping_add(found.sectors);
+        self.left = self.left.wrapping_sub(found.sectors);
+        Some(found)
     }
 }
 

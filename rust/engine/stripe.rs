@@ -5,7 +5,7 @@
 
 use super::{
     array::Array,
-    cache::{Link, Shard},
+    cache::{Link, List, Shard},
     handle::Handler,
     ops::Place,
     table::PageTable,
@@ -45,7 +45,7 @@ pub(crate) struct Attached {
 impl Attached {
     /// A part that starts `first` sectors into strip `slot`.
     pub(crate) fn new(piece: Piece, slot: usize, first: u32, write: bool) -> Self {
-        let rows = Self::rows_of(first, piece.sectors());
+        let rows = rows_of(first, piece.sectors());
         Self {
             piece,
             slot,
@@ -55,11 +55,6 @@ impl Attached {
             busy: RowMask::EMPTY,
             failed: false,
         }
-    }
-
-    fn rows_of(first: u32, sectors: u32) -> RowMask {
-        let end = first.saturating_add(sectors);
-        RowMask::range(first / 8, end.div_ceil(8).saturating_sub(first / 8))
     }
 
     /// Rows of which the part covers the whole page.
@@ -89,6 +84,12 @@ impl Attached {
     }
 }
 
+/// The rows of `sectors` sectors from the `first` of a strip.
+pub(crate) fn rows_of(first: u32, sectors: u32) -> RowMask {
+    let end = first.saturating_add(sectors);
+    RowMask::range(first / 8, end.div_ceil(8).saturating_sub(first / 8))
+}
+
 /// What the stripe's lock protects.
 pub(crate) struct Inner {
     pub(crate) st: State,
@@ -104,6 +105,8 @@ pub(crate) struct Inner {
     dead: bool,
     /// In the ring of idle stripes.
     listed: bool,
+    /// In the ring of dirty stripes.
+    dirty: bool,
     /// Waits for md to record a failure, or for the journal to come back.
     pub(crate) parked: bool,
     /// Rows of it wait for room in the journal, since this feeding; see
@@ -207,6 +210,7 @@ impl Stripe {
                     active: false,
                     dead: false,
                     listed: false,
+                    dirty: false,
                     parked: false,
                     starved: 0,
                     retry_journal: false,
@@ -247,7 +251,8 @@ impl Stripe {
     pub(super) fn kill(&self) -> bool {
         let mut inner = self.inner.lock();
         inner.listed = false;
-        if inner.active || inner.dead {
+        let cached = inner.st.dirty(&inner.strips).any();
+        if inner.active || inner.dead || cached {
             return false;
         }
         inner.dead = true;
@@ -278,9 +283,49 @@ impl Stripe {
         true
     }
 
-    /// The ring had no place for it.
-    pub(super) fn unlist(&self) {
-        self.inner.lock().listed = false;
+    /// It is not in the ring any more, or the ring had no place for it.
+    pub(super) fn unlist(&self, list: List) {
+        let mut inner = self.inner.lock();
+        match list {
+            List::Idle => inner.listed = false,
+            List::Dirty => inner.dirty = false,
+        }
+    }
+
+    /// Has what is cached written out; false if nothing is, or it is on its way.
+    /// The caller has the stripe handled.
+    pub(super) fn write_out(&self) -> bool {
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        let rows = inner.st.resting(&inner.strips);
+        if rows.is_empty() || inner.dead {
+            return false;
+        }
+        inner.st.want_out(&inner.strips, rows);
+        inner.again = true;
+        if !inner.active {
+            self.array.cache.activated();
+            inner.active = true;
+        }
+        true
+    }
+
+    /// Whether anything is cached, but what cannot be written out.
+    pub(super) fn is_resting(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.st.resting(&inner.strips).any()
+    }
+
+    /// The same, or is on its way to the members.
+    pub(super) fn has_cached(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.st.cached(&inner.strips).any()
+    }
+
+    /// Whether a read of `rows` of strip `slot` has to come here.
+    pub(super) fn is_newer(&self, slot: usize, rows: RowMask) -> bool {
+        let inner = self.inner.lock();
+        (inner.st.newer(&inner.strips, slot) & rows).any()
     }
 
     /// Has `f` put work into the stripe under its lock. False if the stripe
@@ -363,8 +408,14 @@ impl Stripe {
         }
     }
 
-    /// Counts the stripe as idle if it is. True if it was active before.
-    pub(super) fn settle(&self, inner: &mut Inner, policy: &Policy, pieces: bool) -> Option<bool> {
+    /// Counts the stripe as without work if it is; then the list that it belongs
+    /// on, if it is not there.
+    pub(super) fn settle(
+        &self,
+        inner: &mut Inner,
+        policy: &Policy,
+        pieces: bool,
+    ) -> Option<Option<List>> {
         if !inner.active
             || inner.again
             || pieces
@@ -375,8 +426,15 @@ impl Stripe {
         }
         inner.active = false;
         inner.parked = false;
-        let enlist = !inner.listed;
-        inner.listed = true;
-        Some(enlist)
+        let (flag, list) = if inner.st.cached(&inner.strips).any() {
+            (&mut inner.dirty, List::Dirty)
+        } else if inner.st.dirty(&inner.strips).any() {
+            // Stuck: it stays.
+            return Some(None);
+        } else {
+            (&mut inner.listed, List::Idle)
+        };
+        let was = core::mem::replace(flag, true);
+        Some((!was).then_some(list))
     }
 }

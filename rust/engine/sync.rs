@@ -64,7 +64,7 @@ impl Array {
     /// Lets users' requests have the cache as well.
     fn wait_sync_room(&self) -> Turn<'_> {
         let turn = self.enter();
-        self.cache.wait_room();
+        self.wait_room();
         while self.syncs.fetch_add(0, Full) >= IN_FLIGHT {
             kernel::time::delay::fsleep(kernel::time::Delta::from_micros(100));
         }

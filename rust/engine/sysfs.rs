@@ -3,10 +3,7 @@
 //! `/sys/block/mdX/md`: the attributes of a parity array.
 
 use super::array::Array;
-use crate::lib::{
-    parse::{self, JournalMode},
-    show::eopnotsupp,
-};
+use crate::lib::parse::{self, JournalMode};
 use crate::md::{
     mddev::Mddev,
     personality::with_private,
@@ -29,7 +26,12 @@ impl Attributes for Attrs {
                 CACHE_SIZE => writeln!(out, "{}", array.cache_rows()),
                 CACHE_ACTIVE => writeln!(out, "{}", array.cache.active()),
                 JOURNAL_MODE if array.journal().is_some() => {
-                    writeln!(out, "[write-through] write-back")
+                    let modes = if array.is_write_back() {
+                        "write-through [write-back]"
+                    } else {
+                        "[write-through] write-back"
+                    };
+                    writeln!(out, "{modes}")
                 }
                 _ => Ok(()),
             })
@@ -70,8 +72,12 @@ fn set_mode(array: &Array, mode: JournalMode) -> Result {
         return Err(ENODEV);
     }
     match mode {
-        JournalMode::WriteThrough => Ok(()),
-        JournalMode::WriteBack => Err(eopnotsupp()),
+        JournalMode::WriteThrough => {
+            array.leave_write_back();
+            array.drain();
+            Ok(())
+        }
+        JournalMode::WriteBack => array.enter_write_back(),
     }
 }
 

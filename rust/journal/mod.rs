@@ -9,12 +9,9 @@
 
 pub(crate) mod finish;
 pub(crate) mod format;
-#[allow(dead_code)] // the engine follows
 pub(crate) mod log;
-#[allow(dead_code)] // the engine follows
 pub(crate) mod pressure;
 pub(crate) mod recovery;
-#[allow(dead_code)] // the engine follows
 mod reserve;
 pub(crate) mod ring;
 pub(crate) mod tail;

@@ -14,5 +14,4 @@ pub(crate) mod pace;
 mod plan;
 pub(crate) mod stripe;
 pub(crate) mod units;
-#[allow(dead_code)] // the engine follows
 mod writeback;

@@ -153,7 +153,6 @@ impl Strip {
     }
 
     /// Rows that are acknowledged and not on the member.
-    #[allow(dead_code)] // the engine follows
     pub(crate) fn cached(&self) -> RowMask {
         self.cached
     }
