@@ -16,6 +16,7 @@
 #   RECOVER  1: there is an array to recover; 0: make one
 #   WRITE    options for the writer; empty: do not write
 #   MODE     the journal's mode while writing; empty: as it comes
+#   TOGGLE   1: change it all the time
 #   STOP     1: stop the array cleanly at the end
 #
 # The last disk is the writer's log.
@@ -152,8 +153,13 @@ else
 fi
 if [ -n "$WRITE" ]; then
 	resume=
-	[ -z "${MODE:-}" ] || echo "$MODE" > "/sys/block/${MD#/dev/}/md/journal_mode" ||
+	[ -z "${MODE:-}" ] || echo "$MODE" > "$SYS/journal_mode" ||
 		echo "CASE FAIL mode: $MODE is refused"
+	[ "${TOGGLE:-0}" = 0 ] || while sleep 0.2; do
+		echo write-through > "$SYS/journal_mode"
+		sleep 0.1
+		echo write-back > "$SYS/journal_mode"
+	done &
 	[ "$RECOVER" = 0 ] || resume=--resume
 	moment "WRITING" write
 	# shellcheck disable=SC2086

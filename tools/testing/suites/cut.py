@@ -38,6 +38,8 @@ class Plan:
     durable: bool = False
     # The journal's mode while writing; empty: as it comes.
     mode: str = ""
+    # How much of the array is written to.
+    span: str = "24M"
     slow: float = 1.0
 
 
@@ -91,7 +93,9 @@ class Series:
                 "CHUNK": chunk, "SIZE": SIZE_KIB, "DELAYS": delays,
                 "JOURNAL": int(self.plan.journal), "MISSING": missing,
                 "FORCE": int(self.plan.force), "RECOVER": int(recover),
-                "WRITE": write, "STOP": int(stop), "MODE": self.plan.mode}
+                "WRITE": write, "STOP": int(stop), "MODE": self.plan.mode,
+                "TOGGLE": int(bool(self.plan.mode) and module == "raid5c"
+                              and not self.rng.randrange(4))}
 
     def writing(self, ending):
         """Return options for a writer that is cut, or ends by itself."""
@@ -100,12 +104,12 @@ class Series:
         threads = (8, 16) if self.plan.force else (1, 4, 8, 16)
         return (f"--seed {rng.randrange(1, 1 << 31)} "
                 f"--threads {rng.choice(threads)} "
-                f"--big {rng.choice((0, 5, 30))} "
+                f"--big {rng.choice((0, 5, 90) if self.plan.mode else (0, 5, 30))} "
                 f"--align {rng.choice((1, 1, 8))} "
                 f"--fua {rng.choice((10, 40) if durable else (0, 5))} "
                 f"--fsync {rng.choice((10, 30) if durable else (0, 3))} "
                 f"{'--durable ' if durable else ''}"
-                f"--read {rng.choice((0, 10))} --span 24M "
+                f"--read {rng.choice((0, 10))} --span {self.plan.span} "
                 f"--{'ops 500' if ending else 'seconds 120'}")
 
     def round(self, kind, module, recover):
@@ -275,11 +279,12 @@ class Handed(Series):
     def run(self):
         """Every other array with a recovery that is cut as well."""
         writer, heir = self.plan.modules
+        again = heir == "raid5c"
         for nth in range(self.plan.cuts):
             self.fresh()
             if not self.round("write", writer, False):
                 continue
-            if nth % 2 and not self.round("early", heir, True):
+            if again and nth % 2 and not self.round("early", heir, True):
                 continue
             self.round("end", heir, True)
         shutil.rmtree(self.guest.workdir, ignore_errors=True)
@@ -288,12 +293,27 @@ class Handed(Series):
 
 
 def handed(ctx, verdicts):
-    """Cut under raid456 in write-back mode, recovered by raid5c."""
+    """Cut under one module in write-back mode, recovered by the other.
+
+    raid456's recovery copes with 256 stripes: what it is given is confined.
+    """
     for missing in (False, True):
         name = "handed-missing" if missing else "handed"
         Handed(ctx, verdicts,
                Plan(name, cuts=ctx.pick(4, 20), missing=missing,
                     modules=("raid456", "raid5c"), mode="write-back")).run()
+    Handed(ctx, verdicts,
+           Plan("handed-back", cuts=ctx.pick(4, 20), span="2M",
+                modules=("raid5c", "raid456"), mode="write-back")).run()
+
+
+def powercut_writeback(ctx, verdicts):
+    """Cuts in write-back mode; with a member missing at recovery, too."""
+    _play(ctx, verdicts, Plan("powercut-writeback", cuts=ctx.pick(8, 100),
+                              mode="write-back"))
+    _play(ctx, verdicts, Plan("powercut-writeback-missing",
+                              cuts=ctx.pick(4, 30), missing=True,
+                              mode="write-back"))
 
 
 def interop(ctx, verdicts):

@@ -1,0 +1,189 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The write-back cache: the mode switched at rest and under load, members and
+# the journal failing while data is cached, a small ring, a stop with cached
+# data. Disks: four members and a spare, the journal, the writer's log.
+
+. /lab/guest/lib.sh
+LOG=${DISK[-1]}
+SPARE=${DISK[4]}
+JOURNAL=${DISK[5]}
+SIZE=24576
+SEED=${SEED:-1}
+LEVEL=${LEVEL:-5}
+
+mode()
+{
+	echo "$1" > $SYS/journal_mode || fail "$1 is refused"
+	get journal_mode | grep -F "[$1]" || fail "the mode is $(get journal_mode)"
+}
+
+# build JOURNAL [chunk]: an array in write-back mode.
+build()
+{
+	local disk
+	# Parity of what another array left would not agree.
+	for disk in "${DISK[@]:0:5}"; do
+		dd if=/dev/zero of="$disk" bs=1M oflag=direct 2> /dev/null
+	done
+	must mdadm --create $MD --run --level="$LEVEL" --raid-devices=4 \
+		--size=$SIZE --chunk="${2:-64}" --assume-clean \
+		"${DISK[@]:0:4}" --write-journal "$1"
+	mode write-back
+}
+
+assemble()
+{
+	must mdadm --assemble $MD "${DISK[@]:0:4}" "$@"
+}
+
+# Small writes, read back through the cache and from the members.
+cached()
+{
+	build "$JOURNAL"
+	put --seed $((SEED * 100 + 1)) --ops 2000 --threads 8 --big 5
+	verify "while cached"
+	drop_caches
+	verify "while cached, read again"
+	mode write-through
+	verify "written out"
+	no_mismatch "written out"
+	mode write-back
+	put --resume --seed $((SEED * 100 + 2)) --ops 1000 --threads 8 --read 20
+	no_mismatch "checked while cached"
+	verify "after the check"
+	stop_md
+	dmesg -C
+	assemble "$JOURNAL"
+	dmesg | grep "1 units with 0 data pages" ||
+		fail "not a clean start: $(dmesg | grep 'journal recovery')"
+	get journal_mode | grep -F "[write-through]" || fail "the mode was kept"
+	verify "after assembly"
+	no_mismatch "after assembly"
+	clean_up
+}
+
+# The mode is switched while writers are at work.
+switched()
+{
+	build "$JOURNAL"
+	$ACK write --dev $MD --log "$LOG" --seed $((SEED * 100 + 3)) \
+		--seconds 8 --threads 8 --big 10 --read 10 > /tmp/writer 2>&1 &
+	local writer=$! n=0
+	while kill -0 $writer 2> /dev/null; do
+		mode write-through
+		sleep 0.1
+		mode write-back
+		sleep 0.2
+		n=$((n + 1))
+	done
+	wait $writer || fail "the writer ended with $?: $(cat /tmp/writer)"
+	echo "switched $n times"
+	[ $n -ge 3 ] || fail "switched only $n times"
+	verify "after switching"
+	stop_md
+	assemble "$JOURNAL"
+	verify "after assembly"
+	no_mismatch "after assembly"
+	clean_up
+}
+
+# A ring of a few MiB wraps many times.
+small_ring()
+{
+	build "$JOURNAL"
+	put --seed $((SEED * 100 + 4)) --ops 4000 --threads 16
+	verify "after many times round the ring"
+	stop_md
+	assemble "$JOURNAL"
+	verify "after assembly"
+	no_mismatch "after assembly"
+	clean_up
+}
+
+# A member fails with cached data: what is cached is written out, the mode is
+# left, and write-back is refused until the array is whole.
+member_fails()
+{
+	build "$JOURNAL"
+	put --seed $((SEED * 100 + 5)) --ops 500 --threads 4
+	$ACK write --resume --dev $MD --log "$LOG" --seconds 4 \
+		--threads 8 --read 10 > /tmp/writer 2>&1 &
+	sleep 1
+	must mdadm $MD --fail "${DISK[$1]}"
+	wait $! || fail "the writer ended with $?: $(cat /tmp/writer)"
+	get journal_mode | grep -F "[write-through]" ||
+		fail "write-back with a member missing"
+	echo write-back > $SYS/journal_mode && fail "write-back is taken"
+	dmesg | grep "write-through mode from now on" || fail "nothing was said"
+	verify "degraded"
+	must mdadm $MD --remove "${DISK[$1]}"
+	must mdadm --zero-superblock "$SPARE"
+	must mdadm $MD --add "$SPARE"
+	wait_whole
+	verify "rebuilt"
+	no_mismatch "rebuilt"
+	mode write-back
+	put --resume --ops 300
+	verify "write-back again"
+	stop_md
+	clean_up
+}
+
+# The journal fails with cached data: that goes to the members, and what is
+# not acknowledged fails.
+journal_fails()
+{
+	local sectors
+	sectors=$(blockdev --getsz "$JOURNAL")
+	echo "0 $sectors linear $JOURNAL 0" | dmsetup create j || fail "no table"
+	build /dev/mapper/j
+	put --seed $((SEED * 100 + 6)) --ops 300 --threads 6
+	$ACK write --resume --dev $MD --log "$LOG" --ops 100000 \
+		--threads 6 > /tmp/writer 2>&1 &
+	sleep 1
+	echo "0 $sectors error" | dmsetup load j || fail "no new table"
+	dmsetup suspend --nolockfs j
+	dmsetup resume j
+	wait $! && fail "writing went on without a journal"
+	dmesg | grep "the journal device failed" || fail "nothing was said"
+	verify "with the journal gone"
+	no_mismatch "with the journal gone"
+	stop_md
+	dmsetup remove_all --force
+	must mdadm --assemble --force --run $MD "${DISK[@]:0:4}"
+	verify "without the journal"
+	clean_up
+}
+
+# The journal's device fails while nothing but the cache is there.
+journal_fails_at_rest()
+{
+	local sectors
+	sectors=$(blockdev --getsz "$JOURNAL")
+	echo "0 $sectors linear $JOURNAL 0" | dmsetup create j || fail "no table"
+	build /dev/mapper/j
+	put --seed $((SEED * 100 + 7)) --ops 200 --threads 6 --span 4M
+	must mdadm $MD --fail /dev/mapper/j
+	sleep 1
+	verify "with the journal gone"
+	stop_md
+	dmsetup remove_all --force
+	must mdadm --assemble --force --run $MD "${DISK[@]:0:4}"
+	drop_caches
+	verify "without the journal"
+	no_mismatch "without the journal"
+	clean_up
+}
+
+use "$MODULE"
+have_journal || skip "no journal"
+try cached cached
+try switched switched
+try small-ring small_ring
+try data-member-fails member_fails 1
+try parity-member-fails member_fails 3
+try journal-fails journal_fails
+try journal-fails-at-rest journal_fails_at_rest
+finish
