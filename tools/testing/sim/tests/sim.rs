@@ -105,6 +105,8 @@ fn seeds_that_found_something() {
     let seeds = [
         2,          // A log that filled its ring was called corrupt.
         15_572_883, // A full log that was idle could not be closed.
+        // Data that was taken in for the cache by an op that failed got into parity, and not into the log.
+        1_099_512_628_180,
     ];
     for seed in seeds {
         let fault = run_seed(seed, None).fault;
