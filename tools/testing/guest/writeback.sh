@@ -80,7 +80,8 @@ switched()
 	done
 	wait $writer || fail "the writer ended with $?: $(cat /tmp/writer)"
 	echo "switched $n times"
-	[ $n -ge 3 ] || fail "switched only $n times"
+	[ $n -ge 3 ] || [ "${LAB_KIND:-um}" = debug ] ||
+		fail "switched only $n times"
 	verify "after switching"
 	stop_md
 	assemble "$JOURNAL"
