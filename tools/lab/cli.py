@@ -33,7 +33,7 @@ def parse_size(text):
     return int(match[1]) * _UNITS[match[2]]
 
 
-def prepare(choice, um, debug):
+def prepare(choice, um, debug=False):
     """Make everything that the other commands need."""
     host_packages()
     with ThreadPoolExecutor(2) as pool:
