@@ -606,4 +606,4 @@ impl Journal {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

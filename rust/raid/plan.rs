@@ -18,6 +18,18 @@ pub(super) enum Method {
     ReconstructWrite,
 }
 
+impl Method {
+    /// The one that takes fewer reads, none if it cannot be had; reconstruct-write
+    /// if both take the same, or if neither can.
+    pub(super) fn cheaper(rmw: Option<u32>, rcw: Option<u32>) -> Self {
+        match (rmw, rcw) {
+            (Some(rmw), Some(rcw)) if rmw < rcw => Self::ReadModifyWrite,
+            (Some(_), None) => Self::ReadModifyWrite,
+            (Some(_) | None, Some(_)) | (None, None) => Self::ReconstructWrite,
+        }
+    }
+}
+
 /// What became of an attempt to get the needed strips into memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fetch {
@@ -421,11 +433,7 @@ impl Machine<'_> {
         } else {
             None
         };
-        match (rmw, rcw) {
-            (Some(rmw), Some(rcw)) if rmw < rcw => Method::ReadModifyWrite,
-            (Some(_), None) => Method::ReadModifyWrite,
-            (Some(_) | None, Some(_)) | (None, None) => Method::ReconstructWrite,
-        }
+        Method::cheaper(rmw, rcw)
     }
 
     fn start_write(&mut self, rows: RowMask, row: u32, method: Method) {

@@ -264,11 +264,7 @@ impl Machine<'_> {
     fn choose_out(&self, row: u32) -> Method {
         let rcw = self.cost_out(row, Method::ReconstructWrite);
         let rmw = self.cost_out(row, Method::ReadModifyWrite);
-        match (rmw.filter(|_| self.policy.rmw), rcw) {
-            (Some(rmw), Some(rcw)) if rmw < rcw => Method::ReadModifyWrite,
-            (Some(_), None) => Method::ReadModifyWrite,
-            (Some(_) | None, Some(_)) | (None, None) => Method::ReconstructWrite,
-        }
+        Method::cheaper(rmw.filter(|_| self.policy.rmw), rcw)
     }
 
     fn start_out(&mut self, rows: RowMask, method: Method) {

@@ -22,12 +22,12 @@ fn page(tag: u32) -> Box<Page> {
 }
 
 /// A journal, a place to write the next unit, and what a scan has done.
-struct Bench {
+pub(in super::super) struct Bench {
     geometry: Geometry,
-    ring: Ring,
+    pub(in super::super) ring: Ring,
     blocks: Vec<Box<Page>>,
-    tail: Position,
-    head: Position,
+    pub(in super::super) tail: Position,
+    pub(in super::super) head: Position,
     members: BTreeMap<(u64, u16), u32>,
     order: Vec<u64>,
     pending: BTreeMap<u64, BTreeMap<u16, Entry>>,
@@ -37,7 +37,7 @@ struct Bench {
 }
 
 #[derive(Clone, Copy)]
-enum Say {
+pub(in super::super) enum Say {
     /// Data chunk `index` of a row is page `tag`.
     Data { row: u64, index: u32, tag: u32 },
     /// The row's P is page `tag`, and its Q, if there is one, the next.
@@ -52,11 +52,11 @@ enum Say {
     FlushAt(u64),
 }
 
-fn data(row: u64, index: u32, tag: u32) -> Say {
+pub(in super::super) fn data(row: u64, index: u32, tag: u32) -> Say {
     Say::Data { row, index, tag }
 }
 
-fn parity(row: u64, tag: u32) -> Say {
+pub(in super::super) fn parity(row: u64, tag: u32) -> Say {
     Say::Parity { row, tag }
 }
 
@@ -65,7 +65,7 @@ fn flush(row: u64) -> Say {
 }
 
 impl Bench {
-    fn new(level: i32, disks: u32, blocks: u64) -> Self {
+    pub(in super::super) fn new(level: i32, disks: u32, blocks: u64) -> Self {
         let tail = Position {
             block: JournalBlock::new(blocks - 3),
             seq: 100,
@@ -87,16 +87,16 @@ impl Bench {
         bench
     }
 
-    fn raid5() -> Self {
+    pub(in super::super) fn raid5() -> Self {
         Self::new(5, 4, BLOCKS)
     }
 
-    fn block(&mut self, block: JournalBlock) -> &mut Page {
+    pub(in super::super) fn block(&mut self, block: JournalBlock) -> &mut Page {
         &mut self.blocks[block.get() as usize]
     }
 
     /// Writes a unit at the head; returns where.
-    fn unit(&mut self, says: &[Say]) -> Position {
+    pub(in super::super) fn unit(&mut self, says: &[Say]) -> Position {
         let at = self.head;
         let mut meta_page = page(0);
         let mut meta = MetaBuilder::new(&mut meta_page, at.seq, at.block);
@@ -196,12 +196,12 @@ impl Bench {
         report
     }
 
-    fn scan(&mut self) -> ScanReport {
+    pub(in super::super) fn scan(&mut self) -> ScanReport {
         self.try_scan().unwrap()
     }
 
     /// What lies on the members' row: data in array order, then parity; 0 for nothing.
-    fn row(&self, row: u64) -> Vec<u32> {
+    pub(in super::super) fn row(&self, row: u64) -> Vec<u32> {
         let dev = DevSector::new(row * 8);
         let place = self.geometry.placement(dev);
         let data = (0..self.geometry.data_disks()).map(|i| self.geometry.data_slot(dev, i));
@@ -686,5 +686,3 @@ fn a_new_journal_is_an_empty_log() {
          end of log: magic is 0x55555555 instead of 0x6433c509"
     );
 }
-
-mod finish;
