@@ -235,6 +235,9 @@ impl Array {
             tree: RBTree::new(),
             rows: 0,
         };
+        // After a crash without a power cut, what is read may be in the device's
+        // cache only; no member may see it before it is stable.
+        rdev.flush()?;
         let mut report = self.scan_journal(rdev, ring, tail, &mut rows)?;
         self.tell(rdev, &report);
         Finisher::new(self, rdev, ring, tail, seed(self))?.run(&mut report, &mut rows)?;
