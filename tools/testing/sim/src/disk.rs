@@ -207,6 +207,32 @@ impl<P: Sectors> Disk<P> {
         what
     }
 
+    /// The machine stops, but the disk keeps its power: what is complete stays in the cache, and what
+    /// was under way may get there. Returns what became of it.
+    pub(crate) fn stop(&mut self, tape: &mut Tape) -> String {
+        let flying = std::mem::take(&mut self.flying);
+        if flying.is_empty() {
+            return "nothing was under way".to_owned();
+        }
+        let some = tape.below(4);
+        let mut rng = tape.fork();
+        self.stamp += 1;
+        for w in &flying {
+            for (i, page) in w.pages.iter().enumerate() {
+                let mask = match some {
+                    0 => 0,
+                    1 => 0xff,
+                    2 => 0u8.wrapping_sub((rng.next() & 1) as u8),
+                    _ => rng.next() as u8,
+                };
+                let page = P::mix(&self.view[w.at + i], page, mask);
+                self.store(w.at + i, page, false);
+            }
+        }
+        let done = ["nothing", "everything", "some pages", "some sectors"][some as usize];
+        format!("{} writes under way: {done} done", flying.len())
+    }
+
     /// All pages that no power cut can take.
     pub(crate) fn platter(&self) -> &[P] {
         &self.platter

@@ -80,6 +80,21 @@ impl Hardware {
 
     /// The power is cut.
     pub(crate) fn power_cut(&mut self, tape: &mut Tape, story: &mut Story) {
+        self.cut(tape, story, Disk::power_cut, Disk::power_cut);
+    }
+
+    /// The machine stops, and the disks keep their power.
+    pub(crate) fn stop(&mut self, tape: &mut Tape, story: &mut Story) {
+        self.cut(tape, story, Disk::stop, Disk::stop);
+    }
+
+    fn cut(
+        &mut self,
+        tape: &mut Tape,
+        story: &mut Story,
+        block: impl Fn(&mut Disk<Block>, &mut Tape) -> String,
+        page: impl Fn(&mut Disk<Page>, &mut Tape) -> String,
+    ) {
         if let Some(new) = self.sb_writing.take() {
             match tape.below(4) {
                 0 | 1 => story.tell(|| "  the superblock on its way is lost".to_owned()),
@@ -98,10 +113,10 @@ impl Hardware {
                 }
             }
         }
-        let what = self.journal.power_cut(tape);
+        let what = block(&mut self.journal, tape);
         story.tell(|| format!("  journal: {what}"));
         for (slot, member) in self.members.iter_mut().enumerate() {
-            let what = member.power_cut(tape);
+            let what = page(member, tape);
             story.tell(|| format!("  member {slot}: {what}"));
         }
     }

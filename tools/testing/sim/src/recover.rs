@@ -168,6 +168,9 @@ impl Assembly<'_> {
     pub(crate) fn run(&mut self, power: Option<u32>, story: &mut Story) -> Result<Up, Down> {
         let power = Power(Cell::new(power));
         let tail = self.find_tail()?;
+        if self.bug != Some(Bug::TrustedCache) {
+            self.hw.journal.flush();
+        }
         let mut rows = Table::default();
         let mut report = self.scan(tail, &mut rows, &power, story)?;
         story.tell(|| format!("    the scan found {report}"));
@@ -261,14 +264,7 @@ impl Assembly<'_> {
             entries: &mut entries,
         };
         let mut device = Device(&self.hw.journal);
-        let done = scan(
-            &log,
-            &mut device,
-            &mut sink,
-            rows,
-            scratch,
-            crc32c,
-        );
+        let done = scan(&log, &mut device, &mut sink, rows, scratch, crc32c);
         match done {
             Ok(report) => {
                 self.here = sink.here;
@@ -287,6 +283,8 @@ pub(crate) struct Recovered {
     pub(crate) here: Vec<bool>,
     /// Power cuts on the way.
     pub(crate) cuts: u64,
+    /// Those at which the disks kept their power.
+    pub(crate) stops: u64,
 }
 
 /// Who may be missing when the array is assembled, and how often recovery is cut.
@@ -298,6 +296,22 @@ pub(crate) struct Troubles {
     pub(crate) cut: u32,
     /// Of 1000.
     pub(crate) fail: u32,
+    /// The machine may stop without a power cut.
+    pub(crate) stops: bool,
+}
+
+impl Troubles {
+    /// The machine goes down. True if the disks kept their power.
+    pub(crate) fn strike(&self, hw: &mut Hardware, tape: &mut Tape, story: &mut Story) -> bool {
+        let stop = self.stops && tape.chance(50);
+        if stop {
+            story.tell(|| "  the disks keep their power".to_owned());
+            hw.stop(tape, story);
+        } else {
+            hw.power_cut(tape, story);
+        }
+        stop
+    }
 }
 
 /// Assembles until the power stays on.
@@ -308,7 +322,7 @@ pub(crate) fn recover(
     tape: &mut Tape,
     story: &mut Story,
 ) -> Result<Recovered, Fault> {
-    let mut cuts = 0;
+    let (mut cuts, mut stops) = (0, 0);
     loop {
         let mut here = hw.sb.in_sync.clone();
         if here.iter().filter(|h| !**h).count() < troubles.parity && tape.chance(troubles.missing) {
@@ -331,13 +345,18 @@ pub(crate) fn recover(
         match assembly.run(power, story) {
             Ok(up) => {
                 let here = assembly.here;
-                return Ok(Recovered { up, here, cuts });
+                return Ok(Recovered {
+                    up,
+                    here,
+                    cuts,
+                    stops,
+                });
             }
             Err(Down::Wrong(fault)) => return Err(fault),
             Err(Down::Cut) => {
                 cuts += 1;
                 story.tell(|| "  THE POWER IS CUT during recovery".to_owned());
-                hw.power_cut(tape, story);
+                stops += u64::from(troubles.strike(hw, tape, story));
             }
         }
     }

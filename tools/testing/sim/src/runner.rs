@@ -27,22 +27,39 @@ struct Played {
     decisions: Decisions,
 }
 
-/// Seeds from here on are of arrays with a write-back cache.
+/// Seeds with this bit are of arrays with a write-back cache.
 const WRITE_BACK: u64 = 1 << 40;
 
-/// The nth seed of a campaign: every other one has a write-back cache.
+/// Seeds with this bit are of machines that may stop while the disks keep their power.
+const STOPS: u64 = 1 << 41;
+
+/// The nth seed of a campaign: every other one has a write-back cache, and of both every other one a
+/// machine that stops.
 fn nth_seed(plan: &Plan, nth: u64) -> u64 {
-    let seed = plan.seed.wrapping_add(nth / 2);
-    if nth % 2 == 0 {
-        seed
-    } else {
-        seed | WRITE_BACK
+    let seed = plan.seed.wrapping_add(nth / 4);
+    seed | [0, WRITE_BACK, STOPS, STOPS | WRITE_BACK][(nth % 4) as usize]
+}
+
+/// What a run is of, besides what its tape says.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) write_back: bool,
+    pub(crate) stops: bool,
+    bug: Option<Bug>,
+}
+
+impl Kind {
+    fn of(seed: u64, bug: Option<Bug>) -> Self {
+        Self {
+            write_back: seed & WRITE_BACK != 0,
+            stops: seed & STOPS != 0,
+            bug,
+        }
     }
 }
 
-fn play(tape: Tape, kind: (bool, Option<Bug>), replay: bool, story: bool) -> Played {
-    let (write_back, bug) = kind;
-    let mut world = World::new(tape, write_back, bug, story);
+fn play(tape: Tape, kind: Kind, replay: bool, story: bool) -> Played {
+    let mut world = World::new(tape, kind, kind.bug, story);
     let panicked = catch_unwind(AssertUnwindSafe(|| world.run(replay))).err();
     let tape = std::mem::replace(&mut world.tape, Tape::dice(0, false));
     let panicked = panicked.or_else(|| catch_unwind(AssertUnwindSafe(|| world.finish())).err());
@@ -71,13 +88,13 @@ fn play(tape: Tape, kind: (bool, Option<Bug>), replay: bool, story: bool) -> Pla
 
 /// Runs one seed.
 pub fn run_seed(seed: u64, bug: Option<Bug>) -> Outcome {
-    let kind = (seed & WRITE_BACK != 0, bug);
+    let kind = Kind::of(seed, bug);
     play(Tape::dice(seed, false), kind, false, false).outcome
 }
 
 /// Runs one seed and tells its story; shrinks it first, in `tries` at most, if it fails.
 pub fn tell_seed(seed: u64, bug: Option<Bug>, tries: u32) -> Outcome {
-    let kind = (seed & WRITE_BACK != 0, bug);
+    let kind = Kind::of(seed, bug);
     let played = play(Tape::dice(seed, true), kind, false, true);
     let Some((wrong, _)) = played.outcome.fault.clone() else {
         return played.outcome;

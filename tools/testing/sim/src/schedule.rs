@@ -7,8 +7,8 @@ use crate::raid::mask::RowMask;
 use crate::raid::stripe::Access;
 use crate::raid::units::ArraySector;
 use crate::reclaim::Reclaim;
-use crate::setup::Bug;
 use crate::recover::{recover, Recovered, Troubles};
+use crate::setup::Bug;
 use crate::story::{judge, tell, Fault};
 use crate::stripe::Part;
 use crate::tape::Tape;
@@ -457,7 +457,15 @@ impl World {
                 tell!(self, "THE POWER IS CUT again, right after recovery");
             }
             self.stats.crashes += 1;
-            hw.power_cut(&mut self.tape, &mut self.story);
+            let troubles = Troubles {
+                parity: self.parity(),
+                missing: self.c.missing,
+                cut: 0,
+                fail: self.c.fail * 3,
+                stops: self.c.stops,
+            };
+            let stop = troubles.strike(&mut hw, &mut self.tape, &mut self.story);
+            self.stats.stops += u64::from(stop);
             if !hw.sb.journal {
                 // Without the journal there is no promise to be kept.
                 tell!(self, "the journal is gone for good: nothing to judge");
@@ -465,10 +473,8 @@ impl World {
                 return;
             }
             let troubles = Troubles {
-                parity: self.parity(),
-                missing: self.c.missing,
                 cut: if self.tape.chance(25) { 50 } else { 0 },
-                fail: self.c.fail * 3,
+                ..troubles
             };
             let wb = self.c.write_back || self.c.toggle;
             let array = (self.ring, self.dev_sectors(), self.bug, wb);
@@ -494,6 +500,7 @@ impl World {
     ) -> Result<(), Fault> {
         self.stats.crashes += r.cuts;
         self.stats.recovery_cuts += r.cuts;
+        self.stats.stops += r.stops;
         self.stats.degraded_recoveries += u64::from(r.here.contains(&false));
         self.stats.replayed += r.up.report.replayed_rows;
         self.stats.finished += r.up.finished;
@@ -501,11 +508,17 @@ impl World {
         let mut found = Vec::new();
         for row in 0..self.c.stripes * self.c.rows as usize {
             let judged = (self.now, true);
-            hw.judge_row(row, (&r.here, &|_| None), &self.model, judged, |at, value| {
-                if real {
-                    found.push((at, value));
-                }
-            })?;
+            hw.judge_row(
+                row,
+                (&r.here, &|_| None),
+                &self.model,
+                judged,
+                |at, value| {
+                    if real {
+                        found.push((at, value));
+                    }
+                },
+            )?;
         }
         for (at, value) in found {
             self.model.settle(at, value);

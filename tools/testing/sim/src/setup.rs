@@ -30,12 +30,14 @@ pub enum Bug {
     BareFinish,
     /// Reads of cached data go to the member.
     StaleRead,
+    /// Recovery does not flush the journal before it reads it.
+    TrustedCache,
     /// What is lost is computed from what is cached, and not from what the members hold.
     NewView,
 }
 
 /// All of them, with the names that they have on the command line.
-const BUGS: [(&str, Bug); 11] = [
+const BUGS: [(&str, Bug); 12] = [
     ("dropped-flush", Bug::DroppedFlush),
     ("early-tail", Bug::EarlyTail),
     ("split-row", Bug::SplitRow),
@@ -46,6 +48,7 @@ const BUGS: [(&str, Bug); 11] = [
     ("early-release", Bug::EarlyRelease),
     ("bare-finish", Bug::BareFinish),
     ("stale-read", Bug::StaleRead),
+    ("trusted-cache", Bug::TrustedCache),
     ("new-view", Bug::NewView),
 ];
 
@@ -113,6 +116,8 @@ pub(crate) struct Setup {
     pub(crate) write_back: bool,
     /// The mode is changed now and then.
     pub(crate) toggle: bool,
+    /// The machine may stop while the disks keep their power.
+    pub(crate) stops: bool,
 }
 
 impl Setup {
@@ -179,6 +184,7 @@ impl Setup {
             pace: std::array::from_fn(|_| [4, 4, 4, 4, 1, 16][tape.pick(6)]),
             write_back: false,
             toggle: false,
+            stops: false,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::raid::mask::RowMask;
 use crate::raid::stripe::{Access, Policy};
 use crate::raid::units::DevSector;
 use crate::reclaim::Reclaim;
+use crate::runner::Kind;
 use crate::setup::{Bug, Setup};
 use crate::story::{tell, Fault, Story};
 use crate::stripe::{Part, Stripe};
@@ -23,6 +24,8 @@ pub struct Stats {
     pub events: u64,
     /// Power cuts tried, those during recovery included.
     pub crashes: u64,
+    /// Those at which the disks kept their power.
+    pub stops: u64,
     /// Those during recovery.
     pub recovery_cuts: u64,
     /// Recoveries with a member missing.
@@ -63,10 +66,11 @@ pub struct Stats {
 
 impl Stats {
     /// All numbers, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 20] {
+    pub fn list(&self) -> [(&'static str, u64); 21] {
         [
             ("events", self.events),
             ("crashes", self.crashes),
+            ("stops", self.stops),
             ("recovery_cuts", self.recovery_cuts),
             ("degraded_recoveries", self.degraded_recoveries),
             ("replayed", self.replayed),
@@ -92,6 +96,7 @@ impl Stats {
     pub fn add(&mut self, o: &Self) {
         self.events += o.events;
         self.crashes += o.crashes;
+        self.stops += o.stops;
         self.recovery_cuts += o.recovery_cuts;
         self.degraded_recoveries += o.degraded_recoveries;
         self.replayed += o.replayed;
@@ -182,8 +187,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(mut tape: Tape, write_back: bool, bug: Option<Bug>, story: bool) -> Self {
-        let c = Setup::of(&mut tape, write_back);
+    pub(crate) fn new(mut tape: Tape, kind: Kind, bug: Option<Bug>, story: bool) -> Self {
+        let mut c = Setup::of(&mut tape, kind.write_back);
+        c.stops = kind.stops;
         Self::with(c, tape, bug, story)
     }
 

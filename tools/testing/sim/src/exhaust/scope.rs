@@ -42,6 +42,7 @@ fn array(level: i32, disks: u32, rows: u32, stripes: usize) -> Array {
             pace: [1; STEPS],
             write_back: false,
             toggle: false,
+            stops: false,
         },
         without: None,
         before: 0,
