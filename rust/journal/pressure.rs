@@ -185,6 +185,12 @@ mod tests {
         // All of it is in stripes that have work.
         load.stripes = 0;
         assert!(decide(&load).is_some_and(|(why, _)| why.is_urgent()));
+        assert!(!Reason::Age.is_urgent() && Reason::LogCritical.is_urgent());
+        assert!(is_tight((50, 100)) && !is_tight((49, 100)));
+        assert_eq!(
+            (Reason::Leaving.index(), Reason::Age.index()),
+            (0, REASONS - 1)
+        );
     }
 
     #[test]

@@ -489,3 +489,40 @@ fn a_unit_is_one_write() {
         }
     }
 }
+
+/// What is promised to cached rows counts as used, and nobody else gets it.
+#[test]
+fn cached_rows_keep_room_for_their_parity() {
+    let ring = Ring::new(40).unwrap();
+    let units = vec![Unit::VACANT; 8];
+    let none = JournalCache::None;
+    let mut log = Log::new(units, ring, position(0, 0), position(1, 1), none).unwrap();
+    log.set_row(3, 1);
+    // A row may need 1 + 3 blocks, and then 1 + 1; two units each.
+    assert_eq!((log.grant(2), log.load()), (2, (1 + 2 * 6, 40)));
+    log.give_back(1);
+    let first = log.place_data(2, true).unwrap();
+    assert_eq!((log.cached_rows(), log.load()), (1, (1 + 3 + 2, 40)));
+    assert_eq!(log.grant(1), 1);
+    let again = log.place_data(3, false).unwrap();
+    assert_eq!(again.unit, first.unit);
+    assert_eq!(log.cached_rows(), 1, "it is the same row");
+    assert!(!log.is_starved());
+    let granted = log.grant(u32::MAX);
+    assert!(granted < 7 && log.is_starved(), "{granted} rows in 8 units");
+    log.give_back(granted);
+    let parity = log.place_parity(1).unwrap();
+    assert_eq!((parity.unit, log.cached_rows()), (first.unit, 0));
+    assert_eq!(log.load(), (log.used(), 40));
+    log.close_open().unwrap();
+    log.written(first.unit, true).unwrap();
+    assert_eq!(log.next_stable(), Some((first.unit, Outcome::Stable)));
+    log.row_done(first.unit, 1).unwrap();
+    assert!(log.is_idle());
+    assert_eq!(log.grant(1), 1);
+    assert!(!log.is_idle(), "somebody is about to place data");
+    log.give_back(1);
+    let lost = row(&mut log);
+    log.written(lost, false).unwrap();
+    assert_eq!(log.grant(1), 0, "the journal has failed");
+}

@@ -73,3 +73,26 @@ fn an_old_move_of_the_tail_is_refused() {
     assert_eq!(old.members_flushed().superblock_written(&log), Err(BadTail));
     assert_eq!(log.tail(), at);
 }
+
+/// An idle log that cannot be closed says so.
+#[test]
+fn a_failed_log_is_not_closed() {
+    let mut failed = log(64, JournalCache::None);
+    let row = failed.place(1, 1).unwrap();
+    failed.close_open().unwrap();
+    failed.written(row.unit, false).unwrap();
+    while failed.next_stable().is_some() {}
+    assert!(failed.is_idle());
+    assert_eq!(failed.close(), Err(PlaceError::Failed));
+
+    // Full, and the tail cannot move: of a log in use that cannot be.
+    let at = |n, seq| Position {
+        block: JournalBlock::new(n),
+        seq,
+    };
+    let ring = Ring::new(10).unwrap();
+    let units = vec![Unit::VACANT; 4];
+    let mut full = Log::new(units, ring, at(0, 10), at(9, 11), JournalCache::None).unwrap();
+    assert_eq!(full.free(), 0);
+    assert_eq!(full.close(), Err(PlaceError::NoSpace));
+}
