@@ -15,7 +15,7 @@ import struct
 import time
 
 from .base import MIB, MachineError, machine
-from .cut import SHAPES, SIZE_KIB, Plan, Series
+from .cut import SIZE_KIB, Plan, Series, shapes_of
 
 LOG_MIB = 512
 MAGIC = 0x6A736677736872
@@ -75,7 +75,7 @@ class Volatile(Series):
     """Cuts after which the disks have lost their caches."""
 
     def fresh(self):
-        self.shape = SHAPES[self.life % len(SHAPES)]
+        self.shape = self.plan.shapes[self.life % len(self.plan.shapes)]
         self.missing = None
         self.life += 1
         sizes = [SIZE_KIB / 1024 + 8] * self.shape[1] + [
@@ -167,3 +167,11 @@ def powercut_cache_missing(ctx, verdicts):
     """The same with one member missing at recovery."""
     _play(ctx, verdicts, Plan("powercut-cache-missing",
                               cuts=ctx.pick(8, 30), missing=True))
+
+
+def powercut_cache_writeback(ctx, verdicts):
+    """The same in write-back mode, at level 5 and 6."""
+    for level in (5, 6):
+        _play(ctx, verdicts, Plan(f"powercut-cache-writeback-{level}",
+                                  cuts=ctx.pick(4, 50), mode="write-back",
+                                  shapes=shapes_of(level)))

@@ -16,6 +16,17 @@ KEEP = 3
 PER_ARRAY = 4
 
 
+# Level, members, chunk in KiB; taken in turns.
+SHAPES = ((5, 4, 64), (6, 5, 16), (5, 3, 4), (4, 4, 64), (5, 4, 512),
+          (6, 4, 64), (5, 5, 16), (5, 2, 64))
+SIZE_KIB = 16384
+
+
+def shapes_of(level):
+    """Return the shapes of one level."""
+    return tuple(shape for shape in SHAPES if shape[0] == level)
+
+
 @dataclass
 class Plan:
     """What a series of cuts is about."""
@@ -41,11 +52,7 @@ class Plan:
     # How much of the array is written to.
     span: str = "24M"
     slow: float = 1.0
-
-
-SHAPES = ((5, 4, 64), (6, 5, 16), (5, 3, 4), (4, 4, 64), (5, 4, 512),
-          (6, 4, 64), (5, 5, 16), (5, 2, 64))
-SIZE_KIB = 16384
+    shapes: tuple = SHAPES
 
 
 class Series:
@@ -66,7 +73,7 @@ class Series:
 
     def fresh(self):
         """Take new disks, all zeroes, and another shape."""
-        self.shape = SHAPES[self.life % len(SHAPES)]
+        self.shape = self.plan.shapes[self.life % len(self.plan.shapes)]
         self.missing = None
         self.life += 1
         members = self.shape[1]
@@ -309,8 +316,10 @@ def handed(ctx, verdicts):
 
 def powercut_writeback(ctx, verdicts):
     """Cuts in write-back mode; with a member missing at recovery, too."""
-    _play(ctx, verdicts, Plan("powercut-writeback", cuts=ctx.pick(8, 100),
-                              mode="write-back"))
+    for level in (5, 6):
+        _play(ctx, verdicts, Plan(f"powercut-writeback-{level}",
+                                  cuts=ctx.pick(4, 50), mode="write-back",
+                                  shapes=shapes_of(level)))
     _play(ctx, verdicts, Plan("powercut-writeback-missing",
                               cuts=ctx.pick(4, 30), missing=True,
                               mode="write-back"))
