@@ -20,6 +20,7 @@ mod raid;
 mod sys;
 
 use engine::array::Array;
+use lib::debugfs;
 use md::personality::Registration;
 
 module! {
@@ -36,7 +37,9 @@ module! {
 
 /// The registered personalities.
 struct Raid5c {
+    // Dropped in this order: no array is left when the directory goes.
     _levels: [Registration<Array>; 3],
+    _debugfs: debugfs::Root,
 }
 
 impl kernel::Module for Raid5c {
@@ -50,11 +53,15 @@ impl kernel::Module for Raid5c {
                 );
             })
         };
+        let debugfs = debugfs::Root::new();
         let levels = [
             register(6, c"raid6")?,
             register(5, c"raid5")?,
             register(4, c"raid4")?,
         ];
-        Ok(Self { _levels: levels })
+        Ok(Self {
+            _levels: levels,
+            _debugfs: debugfs,
+        })
     }
 }

@@ -2,15 +2,17 @@
 
 //! One array: what all its stripes share.
 
-use super::{cache::Cache, handle, journal::Journal, members::Members, stripe::Stripe};
+use super::{
+    cache::Cache, counters::Counters, handle, journal::Journal, members::Members, stripe::Stripe,
+};
 use crate::{
     block::{
         bioset::BioSet,
         direct::{self, InFlight},
         round,
     },
-    journal::pressure::{Ages, REASONS},
-    lib::{clock::warn_limited, noio::NoIo, worklist::Worklist, xor::can_add_syndrome},
+    journal::pressure::Ages,
+    lib::{clock::warn_limited, debugfs, noio::NoIo, worklist::Worklist, xor::can_add_syndrome},
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
         rdev::{Rdev, RdevFlag},
@@ -118,8 +120,10 @@ pub(crate) struct Array {
     may_cache: Atomic<u32>,
     #[pin]
     pub(super) ages: SpinLock<Ages>,
-    /// How often cached data was written out, by reason.
-    pub(super) reasons: [Atomic<u64>; REASONS],
+    pub(super) counters: Counters,
+    /// Shows the counters; a circle of references, which `free` breaks.
+    #[pin]
+    counters_file: SpinLock<Option<debugfs::Counters<Self>>>,
     /// The bitmap does not tell what a rebuild may leave out.
     pub(crate) fullsync: Atomic<usize>,
 }
@@ -166,7 +170,8 @@ impl Array {
                 write_back: Atomic::new(0),
                 may_cache: Atomic::new(0),
                 ages <- new_spinlock!(Ages::new(), "raid5c::ages"),
-                reasons: [const { Atomic::new(0) }; REASONS],
+                counters: Counters::new(),
+                counters_file <- new_spinlock!(None, "raid5c::counters"),
                 fullsync: Atomic::new(0),
             }? Error),
             GFP_KERNEL,
@@ -489,6 +494,25 @@ impl Array {
         *this.journal.lock() = Some(journal);
         this.set_journal_state(JournalState::Works);
         Ok(())
+    }
+
+    /// Shows the counters; nothing depends on it.
+    pub(super) fn show_counters(this: &Arc<Self>) {
+        let file = debugfs::Counters::new(fmt!("{}", this.mddev.name()), this.clone());
+        match file {
+            Ok(file) => {
+                // Dropped without the lock, as it waits for readers.
+                let old = this.counters_file.lock().replace(file);
+                drop(old);
+            }
+            Err(_) => pr_warn!("{}: no counters in debugfs\n", this.mddev.name()),
+        }
+    }
+
+    /// Shows them no more.
+    pub(super) fn hide_counters(&self) {
+        let file = self.counters_file.lock().take();
+        drop(file);
     }
 
     /// Stops the reclaim thread.

@@ -8,6 +8,7 @@
 
 use super::{
     cache::List,
+    counters::Count,
     journal::Journal,
     members::Members,
     ops,
@@ -443,6 +444,7 @@ impl Stripe {
         if write {
             array.mddev.bitmap_unplug();
         }
+        self.count_io(work, write);
         let mut round = self.new_round();
         for slot in 0..work.tasks.len() {
             let Some(task) = work.tasks.get(slot).copied() else {
@@ -468,6 +470,27 @@ impl Stripe {
             }
         }
         self.submit(round);
+    }
+
+    /// Counts the pages that are about to be read or written.
+    fn count_io(&self, work: &Handler, write: bool) {
+        let (mut pages, mut out) = (0u64, 0u64);
+        for task in work.tasks.iter() {
+            let rows = if write {
+                task.acts.write
+            } else {
+                task.acts.read | task.acts.read_alone
+            };
+            pages = pages.wrapping_add(u64::from(rows.count()));
+            out = out.wrapping_add(u64::from((rows & work.out).count()));
+        }
+        let counters = &self.array().counters;
+        if write {
+            counters.add(Count::PagesWritten, pages);
+            counters.add(Count::PagesOut, out);
+        } else {
+            counters.add(Count::PagesRead, pages);
+        }
     }
 
     fn new_round(self: &Arc<Self>) -> Builder<Stripe> {

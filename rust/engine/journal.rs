@@ -9,6 +9,7 @@
 
 use super::{
     array::Array,
+    counters::Count,
     handle::Handler,
     journal_io::{builder, FlushIo, UnitIo, UnitPages, LABEL},
     stripe::Stripe,
@@ -301,7 +302,24 @@ impl Journal {
             self.device_failed();
             return Err(PlaceError::Failed);
         }
+        self.count_row(data, parity, first);
         Ok(first.then_some(placed.unit))
+    }
+
+    /// Counts a row with that many pages in the journal.
+    fn count_row(&self, data: u32, parity: u32, first: bool) {
+        let counters = &self.array.counters;
+        let what = match (data, parity) {
+            (0, _) => Count::RowsOut,
+            (_, 0) if first => Count::RowsCached,
+            (_, 0) => Count::RowsRewritten,
+            (_, _) => Count::RowsLogged,
+        };
+        counters.add(what, 1);
+        if parity == 0 {
+            let pages = data.saturating_add(self.array.geo.parity_disks());
+            counters.add(Count::PagesCached, u64::from(pages));
+        }
     }
 
     /// Keeps the open unit in step with the log's. Returns the one that was
@@ -432,6 +450,9 @@ impl Journal {
             pages,
         } = open;
         self.writes.fetch_add(1, Full);
+        let counters = &self.array.counters;
+        counters.add(Count::Units, 1);
+        counters.add(Count::UnitBlocks, pages.len().saturating_add(1) as u64);
         MetaBuilder::resume(&mut meta, used).finish(self.seed, crc32c);
         meta_page.write(&meta);
         let unit = io.unit;
@@ -501,6 +522,7 @@ impl Journal {
             let Some(ticket) = self.state.lock().log.next_flush(FlushFor::Rows) else {
                 return;
             };
+            self.array.counters.add(Count::Flushes, 1);
             let io = self.flush_io(ticket);
             if self.issue_flush(&io).is_err() {
                 io.finish(false);

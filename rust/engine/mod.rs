@@ -16,6 +16,7 @@
 
 pub(crate) mod array;
 mod cache;
+mod counters;
 mod finish;
 mod handle;
 mod journal;

@@ -272,10 +272,12 @@ impl Personality for Array {
     }
 
     fn start(this: &Arc<Self>, mddev: &Mddev) -> Result {
+        Self::show_counters(this);
         Self::start_with_journal(this, mddev)
     }
 
     fn free(this: Arc<Self>) {
+        this.hide_counters();
         this.stop_reclaim();
         this.settle();
         if let Some(journal) = this.journal() {

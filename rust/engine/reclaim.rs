@@ -5,7 +5,9 @@
 //! Done by a thread of its own, or by `quiesce` on behalf of md while md holds
 //! the array's lock, which moving the tail needs.
 
-use super::{array::Array, journal::Journal, journal_io::write_empty, stripe::Stripe};
+use super::{
+    array::Array, counters::Count, journal::Journal, journal_io::write_empty, stripe::Stripe,
+};
 use crate::{
     journal::{
         log::FlushFor,
@@ -21,6 +23,17 @@ use kernel::{
     sync::atomic::Full,
     time::{delay::fsleep, Delta},
 };
+
+/// How full a log is, in blocks.
+pub(super) struct Occupancy {
+    pub(super) blocks: u64,
+    pub(super) used: u64,
+    /// Promised to rows of the cache; not in `used`.
+    pub(super) promised: u64,
+    /// What is left until the tail, promised blocks included.
+    pub(super) free: u64,
+    pub(super) cached_rows: u32,
+}
 
 impl Journal {
     /// Whether space is worth being freed, and could be.
@@ -55,6 +68,19 @@ impl Journal {
     fn used(&self) -> (u64, u64) {
         let state = self.state.lock();
         state.log.load()
+    }
+
+    /// How full the log is.
+    pub(super) fn occupancy(&self) -> Occupancy {
+        let state = self.state.lock();
+        let (used, (loaded, blocks)) = (state.log.used(), state.log.load());
+        Occupancy {
+            blocks,
+            used,
+            promised: loaded.saturating_sub(used),
+            free: state.log.free(),
+            cached_rows: state.log.cached_rows(),
+        }
     }
 
     /// Rows with data in the log and no parity.
@@ -123,6 +149,7 @@ impl Journal {
             // A journal that cannot discard loses nothing.
             let _ = rdev.discard(start.sector(), n.wrapping_mul(8));
         }
+        self.array.counters.add(Count::TailMoves, 1);
         freed.discarded(&mut self.state.lock().log).is_ok()
     }
 
@@ -260,9 +287,7 @@ impl Array {
         let Some((reason, n)) = decide(&load) else {
             return;
         };
-        if let Some(count) = self.reasons.get(reason.index()) {
-            count.fetch_add(1, Full);
-        }
+        self.counters.wrote_out(reason);
         let mut done = self.write_out(n);
         if reason.is_urgent() && done < n {
             done = done.wrapping_add(self.write_out_rest(n.saturating_sub(done)));

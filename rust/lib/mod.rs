@@ -4,6 +4,7 @@
 
 pub(crate) mod checksum;
 pub(crate) mod clock;
+pub(crate) mod debugfs;
 pub(crate) mod noio;
 pub(crate) mod page;
 pub(crate) mod parse;

@@ -12,6 +12,7 @@ JOURNAL=${DISK[5]}
 SIZE=24576
 SEED=${SEED:-1}
 LEVEL=${LEVEL:-5}
+COUNTERS=/sys/kernel/debug/raid5c
 
 mode()
 {
@@ -38,22 +39,54 @@ assemble()
 	must mdadm --assemble $MD "${DISK[@]:0:4}" "$@"
 }
 
+# counter NAME: one of the numbers in debugfs.
+counter()
+{
+	awk -v name="$1" '$1 == name { print $2; found = 1 }
+		END { exit !found }' "$COUNTERS/${MD#/dev/}" ||
+		fail "no counter $1"
+}
+
+# The counters agree with each other; $1: whether something may be cached.
+counters()
+{
+	local cached out used free all
+	cat "$COUNTERS/${MD#/dev/}"
+	cached=$(counter rows_cached) out=$(counter rows_written_out)
+	[ "$cached" -gt 0 ] || fail "no row was cached"
+	# A row that is on its way out is neither.
+	[ "$1" = cached ] || [ "$cached" = "$out" ] ||
+		fail "$cached rows were cached and $out written out"
+	[ "$1" = cached ] || [ "$(counter rows_cached_now)" = 0 ] ||
+		fail "$(counter rows_cached_now) rows are cached"
+	used=$(counter journal_blocks_used) free=$(counter journal_blocks_free)
+	all=$(counter journal_blocks)
+	[ "$1" = cached ] || [ $((used + free + 1)) = "$all" ] ||
+		fail "$used blocks used and $free free of $all"
+	[ "$(counter member_pages_written_out)" -le \
+		"$(counter member_pages_of_write_through)" ] ||
+		fail "more was written than without a cache"
+}
+
 # Small writes, read back through the cache and from the members.
 cached()
 {
 	build "$JOURNAL"
 	put --seed $((SEED * 100 + 1)) --ops 2000 --threads 8 --big 5
+	counters cached
 	verify "while cached"
 	drop_caches
 	verify "while cached, read again"
 	mode write-through
 	verify "written out"
+	counters written
 	no_mismatch "written out"
 	mode write-back
 	put --resume --seed $((SEED * 100 + 2)) --ops 1000 --threads 8 --read 20
 	no_mismatch "checked while cached"
 	verify "after the check"
 	stop_md
+	[ ! -e "$COUNTERS/${MD#/dev/}" ] || fail "counters of no array"
 	dmesg -C
 	assemble "$JOURNAL"
 	dmesg | grep "1 units with 0 data pages" ||
