@@ -11,7 +11,7 @@ use crate::{
         direct::{self, InFlight},
         round,
     },
-    journal::pressure::Ages,
+    journal::pressure::{is_enough, Ages},
     lib::{clock::warn_limited, debugfs, noio::NoIo, worklist::Worklist, xor::can_add_syndrome},
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
@@ -272,7 +272,9 @@ impl Array {
 
     /// A stripe was listed as dirty.
     pub(super) fn listed_dirty(&self) {
-        if self.cache.is_half_full() || !self.is_write_back() {
+        let cache = &self.cache;
+        let due = cache.is_half_dirty() || is_enough(cache.full()) || cache.is_short();
+        if due || !self.is_write_back() {
             self.wake_reclaim();
         }
     }
@@ -281,10 +283,12 @@ impl Array {
     /// for it.
     pub(crate) fn wait_room(&self) {
         if !self.cache.has_room() {
-            if self.may_cache() {
-                self.wake_reclaim();
-            }
-            self.cache.wait_room();
+            // Once it is seen that somebody waits.
+            self.cache.wait_room(|| {
+                if self.may_cache() {
+                    self.wake_reclaim();
+                }
+            });
         }
     }
 

@@ -18,6 +18,8 @@ const SHARDS: usize = 512;
 /// Pages in use, and the limit that new work waits for.
 pub(crate) struct Budget {
     pages: Atomic<usize>,
+    /// Of stripes that are listed with cached data.
+    dirty: Atomic<usize>,
     limit: Atomic<usize>,
 }
 
@@ -25,6 +27,7 @@ impl Budget {
     fn new(limit: usize) -> Self {
         Self {
             pages: Atomic::new(0),
+            dirty: Atomic::new(0),
             limit: Atomic::new(limit),
         }
     }
@@ -39,6 +42,12 @@ impl Budget {
         self.pages.fetch_sub(n, Relaxed);
     }
 
+    /// A stripe with cached data was listed with `old` pages, and is with `new`.
+    pub(crate) fn note_dirty(&self, old: usize, new: usize) {
+        self.dirty.fetch_add(new, Relaxed);
+        self.dirty.fetch_sub(old, Relaxed);
+    }
+
     fn is_over(&self) -> bool {
         self.pages.load(Relaxed) >= self.limit.load(Relaxed)
     }
@@ -51,6 +60,8 @@ pub(crate) enum List {
     Idle,
     /// It has cached data that is to be written out some time.
     Dirty,
+    /// The same, and all its cached rows are whole.
+    Full,
 }
 
 /// One bucket: stripes chained by `Stripe::next`.
@@ -114,6 +125,8 @@ pub(crate) struct Cache {
     idle: SpinLock<StripeRing>,
     #[pin]
     dirty: SpinLock<StripeRing>,
+    #[pin]
+    full: SpinLock<StripeRing>,
     /// Stripe objects there are.
     objects: Atomic<usize>,
     max_objects: usize,
@@ -142,6 +155,7 @@ impl Cache {
             },
             idle <- new_spinlock!(StripeRing::new(max_objects)?, "raid5c::idle"),
             dirty <- new_spinlock!(StripeRing::new(max_objects)?, "raid5c::dirty"),
+            full <- new_spinlock!(StripeRing::new(max_objects)?, "raid5c::full"),
             objects: Atomic::new(0),
             max_objects,
             active: Atomic::new(0),
@@ -215,11 +229,13 @@ impl Cache {
     /// Waits until there is room for more work: pages and stripe objects. Idle
     /// stripes are dropped for it. The caller must have issued all that it
     /// holds, as the stripes that it waits for may be its own.
-    pub(crate) fn wait_room(&self) {
+    /// `waiting` is called once the caller counts as waiting.
+    pub(crate) fn wait_room(&self, waiting: impl FnOnce()) {
         if self.has_room() {
             return;
         }
         self.waiters.fetch_add(1, Full);
+        waiting();
         loop {
             let seen = *self.turns.lock();
             if self.has_room() {
@@ -270,6 +286,7 @@ impl Cache {
         let ring = match list {
             Some(List::Idle) => Some(&self.idle),
             Some(List::Dirty) => Some(&self.dirty),
+            Some(List::Full) => Some(&self.full),
             None => None,
         };
         if let (Some(ring), Some(list)) = (ring, list) {
@@ -282,28 +299,49 @@ impl Cache {
         self.deactivated();
     }
 
-    /// Stripes that are listed as dirty.
+    /// Stripes that are listed with cached data; some perhaps twice.
     pub(crate) fn dirty(&self) -> usize {
-        self.dirty.lock().len
+        self.dirty_and_gone().0
     }
 
-    /// The same, and how many have been taken off the list, ever.
+    /// The same, and how many have been taken off the lists, ever.
     pub(crate) fn dirty_and_gone(&self) -> (usize, u64) {
-        let ring = self.dirty.lock();
-        (ring.len, ring.popped)
+        let (mut listed, mut gone) = (0usize, 0u64);
+        for ring in [&self.dirty, &self.full] {
+            let ring = ring.lock();
+            listed = listed.wrapping_add(ring.len);
+            gone = gone.wrapping_add(ring.popped);
+        }
+        (listed, gone)
     }
 
-    /// Takes the stripe off the list that was dirty first.
-    pub(crate) fn pop_dirty(&self) -> Option<Arc<Stripe>> {
-        let stripe = self.dirty.lock().pop()?;
-        stripe.unlist(List::Dirty);
+    /// Of these, the full ones.
+    pub(crate) fn full(&self) -> usize {
+        self.full.lock().len
+    }
+
+    /// Takes the stripe off a list that was listed there first.
+    pub(crate) fn pop_dirty(&self, list: List) -> Option<Arc<Stripe>> {
+        let ring = match list {
+            List::Full => &self.full,
+            List::Dirty | List::Idle => &self.dirty,
+        };
+        let stripe = ring.lock().pop()?;
+        stripe.unlist(list);
         Some(stripe)
     }
 
-    /// Whether half of the stripe objects or of the pages are in use.
-    pub(crate) fn is_half_full(&self) -> bool {
-        let ((objects, most), (pages, limit)) = self.load();
-        objects.saturating_mul(2) >= most || pages.saturating_mul(2) >= limit
+    /// Stripes with cached data and their pages, and how many of each there may be.
+    pub(crate) fn dirty_load(&self) -> ((usize, usize), (usize, usize)) {
+        let pages = self.budget.dirty.load(Relaxed);
+        let limit = self.budget.limit.load(Relaxed);
+        ((self.dirty(), self.max_objects), (pages, limit))
+    }
+
+    /// Whether half of the stripe objects or of the pages are cached data's.
+    pub(crate) fn is_half_dirty(&self) -> bool {
+        let ((stripes, most), (pages, limit)) = self.dirty_load();
+        stripes.saturating_mul(2) >= most || pages.saturating_mul(2) >= limit
     }
 
     /// Stripe objects, pages, and how many of each there may be.
@@ -394,6 +432,7 @@ impl Cache {
     pub(crate) fn clear(&self) {
         while self.idle.lock().pop().is_some() {}
         while self.dirty.lock().pop().is_some() {}
+        while self.full.lock().pop().is_some() {}
         for shard in &self.shards {
             while let Some(stripe) = Self::pop(shard) {
                 drop(stripe);

@@ -66,6 +66,7 @@ const REASONS: [(&str, Reason); pressure::REASONS] = [
     ("journal_tight", Reason::LogTight),
     ("memory_urgent", Reason::MemoryUrgent),
     ("memory", Reason::Memory),
+    ("full_stripes", Reason::Full),
     ("age", Reason::Age),
 ];
 
@@ -113,8 +114,11 @@ impl Shown for Array {
         writeln!(out, "stripes {stripes}")?;
         writeln!(out, "stripes_most {most}")?;
         writeln!(out, "stripes_active {}", self.cache.active())?;
-        writeln!(out, "stripes_dirty {}", self.cache.dirty())?;
+        let ((dirty, _), (dirty_pages, _)) = self.cache.dirty_load();
+        writeln!(out, "stripes_dirty {dirty}")?;
+        writeln!(out, "stripes_full {}", self.cache.full())?;
         writeln!(out, "pages {pages}")?;
+        writeln!(out, "pages_dirty {dirty_pages}")?;
         writeln!(out, "pages_limit {limit}")?;
         for (name, what) in NAMES {
             if let Some(count) = self.counters.counts.get(what as usize) {

@@ -201,7 +201,7 @@ impl Stripe {
             inner.acts.journal |= core::mem::take(&mut work.journal_wait);
         }
         if !inner.acts.any() {
-            return match self.settle(inner, &policy, !work.parts.is_empty()) {
+            return match self.settle(inner, &policy, work) {
                 Some(list) => Look::Idle(list),
                 None if held => Look::Hold,
                 None => Look::Rest,

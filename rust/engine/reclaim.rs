@@ -6,7 +6,8 @@
 //! the array's lock, which moving the tail needs.
 
 use super::{
-    array::Array, counters::Count, journal::Journal, journal_io::write_empty, stripe::Stripe,
+    array::Array, cache::List, counters::Count, journal::Journal, journal_io::write_empty,
+    stripe::Stripe,
 };
 use crate::{
     journal::{
@@ -64,8 +65,9 @@ impl Journal {
         }
     }
 
-    /// Blocks of the log that are in use or promised, and all blocks.
-    fn used(&self) -> (u64, u64) {
+    /// Blocks of the log that the tail cannot pass or that are promised, and all
+    /// blocks.
+    fn load(&self) -> (u64, u64) {
         let state = self.state.lock();
         state.log.load()
     }
@@ -73,11 +75,10 @@ impl Journal {
     /// How full the log is.
     pub(super) fn occupancy(&self) -> Occupancy {
         let state = self.state.lock();
-        let (used, (loaded, blocks)) = (state.log.used(), state.log.load());
         Occupancy {
-            blocks,
-            used,
-            promised: loaded.saturating_sub(used),
+            blocks: state.log.load().1,
+            used: state.log.used(),
+            promised: state.log.promised(),
             free: state.log.free(),
             cached_rows: state.log.cached_rows(),
         }
@@ -262,7 +263,7 @@ impl Array {
 impl Array {
     /// Writes out cached data, if there is a reason.
     fn relieve(&self, journal: &Journal) {
-        let ((objects, most), (pages, limit)) = self.cache.load();
+        let ((objects, most), (pages, limit)) = self.cache.dirty_load();
         // Whichever is tighter.
         let memory = if objects.saturating_mul(limit) > pages.saturating_mul(most) {
             (objects, most)
@@ -271,24 +272,25 @@ impl Array {
         };
         if journal.cached_rows() == 0 && self.cache.dirty() != 0 {
             // They were written out for other reasons, and keep their pages here.
-            self.write_out(usize::MAX);
+            self.write_out(usize::MAX, false);
             self.cache.notify();
         }
         let (stripes, gone) = self.cache.dirty_and_gone();
         let load = Load {
             leaving: !self.is_write_back(),
             waited_for: self.cache.is_short() || journal.is_starved(),
-            log: journal.used(),
+            log: journal.load(),
             memory,
             rows: journal.cached_rows(),
             stripes,
             old: self.ages.lock().old(seconds(), stripes, gone),
+            full: self.cache.full(),
         };
         let Some((reason, n)) = decide(&load) else {
             return;
         };
         self.counters.wrote_out(reason);
-        let mut done = self.write_out(n);
+        let mut done = self.write_out(n, reason.is_oldest_first());
         if reason.is_urgent() && done < n {
             done = done.wrapping_add(self.write_out_rest(n.saturating_sub(done)));
         }
@@ -302,12 +304,18 @@ impl Array {
         }
     }
 
-    /// Has up to `n` stripes without work written out, those first that were
-    /// dirty first. Returns how many it were.
-    fn write_out(&self, n: usize) -> usize {
+    /// Has up to `n` stripes without work written out: the oldest first, or the
+    /// full ones. Returns how many it were.
+    fn write_out(&self, n: usize, oldest_first: bool) -> usize {
+        let (first, second) = if oldest_first {
+            (List::Dirty, List::Full)
+        } else {
+            (List::Full, List::Dirty)
+        };
         let mut done = 0usize;
         while done < n {
-            let Some(stripe) = self.cache.pop_dirty() else {
+            let stripe = self.cache.pop_dirty(first);
+            let Some(stripe) = stripe.or_else(|| self.cache.pop_dirty(second)) else {
                 break;
             };
             if stripe.write_out() {
@@ -337,7 +345,7 @@ impl Array {
 
     /// Has everything that is cached written out, or what of it can be.
     pub(super) fn write_out_all(&self) {
-        self.write_out(usize::MAX);
+        self.write_out(usize::MAX, true);
         self.write_out_rest(usize::MAX);
     }
 }

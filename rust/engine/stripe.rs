@@ -107,6 +107,10 @@ pub(crate) struct Inner {
     listed: bool,
     /// In the ring of dirty stripes.
     dirty: bool,
+    /// In the ring of full stripes.
+    full: bool,
+    /// Pages that it is listed with in either.
+    dirty_pages: usize,
     /// Waits for md to record a failure, or for the journal to come back.
     pub(crate) parked: bool,
     /// Rows of it wait for room in the journal, since this feeding; see
@@ -211,6 +215,8 @@ impl Stripe {
                     dead: false,
                     listed: false,
                     dirty: false,
+                    full: false,
+                    dirty_pages: 0,
                     parked: false,
                     starved: 0,
                     retry_journal: false,
@@ -289,6 +295,11 @@ impl Stripe {
         match list {
             List::Idle => inner.listed = false,
             List::Dirty => inner.dirty = false,
+            List::Full => inner.full = false,
+        }
+        if !inner.dirty && !inner.full {
+            let pages = core::mem::take(&mut inner.dirty_pages);
+            self.array.cache.budget().note_dirty(pages, 0);
         }
     }
 
@@ -414,11 +425,11 @@ impl Stripe {
         &self,
         inner: &mut Inner,
         policy: &Policy,
-        pieces: bool,
+        work: &Handler,
     ) -> Option<Option<List>> {
         if !inner.active
             || inner.again
-            || pieces
+            || !work.parts.is_empty()
             || !inner.incoming.is_empty()
             || !inner.st.is_idle(&inner.strips, policy)
         {
@@ -426,7 +437,15 @@ impl Stripe {
         }
         inner.active = false;
         inner.parked = false;
-        let (flag, list) = if inner.st.cached(&inner.strips).any() {
+        let cached = inner.st.cached(&inner.strips).any();
+        if cached {
+            let old = core::mem::replace(&mut inner.dirty_pages, work.pages.count());
+            let budget = self.array.cache.budget();
+            budget.note_dirty(old, inner.dirty_pages);
+        }
+        let (flag, list) = if cached && inner.st.is_full(&inner.strips) {
+            (&mut inner.full, List::Full)
+        } else if cached {
             (&mut inner.dirty, List::Dirty)
         } else if inner.st.dirty(&inner.strips).any() {
             // Stuck: it stays.

@@ -46,6 +46,11 @@ impl PageTable {
         Ok(pages)
     }
 
+    /// How many pages there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     fn table(&self, which: Which) -> &KVec<Option<Page>> {
         match which {
             Which::First => &self.pages,

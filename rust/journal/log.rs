@@ -357,10 +357,16 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         self.ring.free(self.head, self.tail.block)
     }
 
-    /// Returns the blocks that are in use or promised to rows of the cache, and all blocks.
+    /// Returns the blocks that moving the tail would not free, with those promised to rows of the
+    /// cache, and all blocks.
     pub(crate) fn load(&self) -> (u64, u64) {
-        let used = self.used().saturating_add(self.reserve.blocks());
-        (used, self.ring.blocks())
+        let kept = self.used().saturating_sub(self.reclaimable());
+        (kept.saturating_add(self.promised()), self.ring.blocks())
+    }
+
+    /// Returns the blocks promised to rows of the cache.
+    pub(crate) fn promised(&self) -> u64 {
+        self.reserve.blocks()
     }
 
     /// Tells whether there was no room for something since the tail moved last.

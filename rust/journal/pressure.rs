@@ -13,9 +13,10 @@ pub(crate) struct Load {
     pub(crate) leaving: bool,
     /// Somebody waits for memory or for room in the log.
     pub(crate) waited_for: bool,
-    /// Blocks of the log between tail and head, promised ones included, and all blocks.
+    /// Blocks of the log that moving its tail would not free, promised ones included, and all blocks.
     pub(crate) log: (u64, u64),
-    /// Pages of the stripe cache, or stripes if that is tighter, and how many there may be.
+    /// Pages of stripes with cached data, or those stripes if that is tighter, and how many there may
+    /// be. Pages of others do not count: they are dropped when memory is short.
     pub(crate) memory: (usize, usize),
     /// Rows with data in the log and no parity.
     pub(crate) rows: u32,
@@ -23,6 +24,8 @@ pub(crate) struct Load {
     pub(crate) stripes: usize,
     /// Of these, those that have waited a whole period.
     pub(crate) old: usize,
+    /// Of these, those of which every cached row is whole.
+    pub(crate) full: usize,
 }
 
 /// Why something is written out.
@@ -40,6 +43,8 @@ pub(crate) enum Reason {
     MemoryUrgent,
     /// Half of the cache's memory is in use.
     Memory,
+    /// There are enough full stripes: to wait longer saves nothing.
+    Full,
     /// It has been there for long.
     Age,
 }
@@ -80,7 +85,7 @@ impl Ages {
 }
 
 /// Reasons, for counters.
-pub(crate) const REASONS: usize = 7;
+pub(crate) const REASONS: usize = 8;
 
 impl Reason {
     /// Its place among the counters.
@@ -93,7 +98,21 @@ impl Reason {
     pub(crate) const fn is_urgent(self) -> bool {
         match self {
             Self::Leaving | Self::Waited | Self::LogCritical | Self::MemoryUrgent => true,
-            Self::LogTight | Self::Memory | Self::Age => false,
+            Self::LogTight | Self::Memory | Self::Full | Self::Age => false,
+        }
+    }
+
+    /// Whether the oldest stripes go first, as they keep the log's tail; otherwise full ones do, as
+    /// they cost least.
+    pub(crate) const fn is_oldest_first(self) -> bool {
+        match self {
+            Self::LogCritical | Self::LogTight => true,
+            Self::Leaving
+            | Self::Waited
+            | Self::MemoryUrgent
+            | Self::Memory
+            | Self::Full
+            | Self::Age => false,
         }
     }
 }
@@ -101,6 +120,14 @@ impl Reason {
 /// Stripes that are written out at a time: when somebody waits, and in the background.
 const URGENT: usize = 64;
 const BACKGROUND: usize = 16;
+
+/// Full stripes that are enough to be written out together.
+const ENOUGH: usize = 16;
+
+/// Tells whether there are enough full stripes to write them out.
+pub(crate) fn is_enough(full: usize) -> bool {
+    full >= ENOUGH
+}
 
 fn part(of: (u64, u64), quarters: u64) -> bool {
     let (used, all) = of;
@@ -127,6 +154,8 @@ pub(crate) fn decide(load: &Load) -> Option<(Reason, usize)> {
         (Reason::LogCritical, URGENT)
     } else if part(memory, 3) {
         (Reason::MemoryUrgent, URGENT)
+    } else if is_enough(load.full) {
+        (Reason::Full, load.full)
     } else if part(load.log, 2) {
         (Reason::LogTight, BACKGROUND)
     } else if part(memory, 2) {
@@ -151,6 +180,7 @@ mod tests {
         rows: 500,
         stripes: 90,
         old: 0,
+        full: 0,
     };
 
     #[test]
@@ -174,6 +204,10 @@ mod tests {
         assert_eq!(decide(&load), Some((Reason::Memory, 16)));
         load.log = (50, 100);
         assert_eq!(decide(&load), Some((Reason::LogTight, 16)));
+        load.full = 15;
+        assert_eq!(decide(&load), Some((Reason::LogTight, 16)));
+        load.full = 16;
+        assert_eq!(decide(&load), Some((Reason::Full, 16)));
         load.memory = (75, 100);
         assert_eq!(decide(&load), Some((Reason::MemoryUrgent, 64)));
         load.log = (75, 100);
@@ -185,6 +219,7 @@ mod tests {
         // All of it is in stripes that have work.
         load.stripes = 0;
         assert!(decide(&load).is_some_and(|(why, _)| why.is_urgent()));
+        assert!(Reason::LogTight.is_oldest_first() && !Reason::Full.is_oldest_first());
         assert!(!Reason::Age.is_urgent() && Reason::LogCritical.is_urgent());
         assert!(is_tight((50, 100)) && !is_tight((49, 100)));
         assert_eq!(

@@ -61,6 +61,18 @@ impl State {
         self.dirty(strips).minus(self.stuck)
     }
 
+    /// Whether something is cached, and of each row with cached strips all data is: written out it
+    /// takes no reads, and nothing more of it is likely to come.
+    pub(crate) fn is_full(&self, strips: &[Strip]) -> bool {
+        let data = strips
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| !self.is_parity(*i));
+        let whole = data.fold(self.rows, |all, (_, s)| all & s.cached);
+        let rows = self.cached(strips);
+        rows.any() && rows.minus(whole).is_empty()
+    }
+
     /// Rows with cached strips of which nobody wants anything.
     pub(crate) fn resting(&self, strips: &[Strip]) -> RowMask {
         self.dirty(strips)
