@@ -33,6 +33,17 @@ module! {
         "md-personality-4", "md-raid5", "md-raid4", "md-level-5", "md-level-4",
         "md-personality-8", "md-raid6", "md-level-6",
     ],
+    params: {
+        write_back: u8 {
+            default: 0,
+            description: "1: journals start in write-back mode, not in write-through",
+        },
+    },
+}
+
+/// Whether journals start in write-back mode.
+fn starts_write_back() -> bool {
+    *module_parameters::write_back.value() != 0
 }
 
 /// The registered personalities.

@@ -273,7 +273,12 @@ impl Personality for Array {
 
     fn start(this: &Arc<Self>, mddev: &Mddev) -> Result {
         Self::show_counters(this);
-        Self::start_with_journal(this, mddev)
+        Self::start_with_journal(this, mddev)?;
+        if crate::starts_write_back() && this.journal().is_some() {
+            // Refused, with a message, while members are missing.
+            let _ = this.enter_write_back();
+        }
+        Ok(())
     }
 
     fn free(this: Arc<Self>) {

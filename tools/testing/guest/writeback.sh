@@ -211,6 +211,28 @@ journal_fails_at_rest()
 	clean_up
 }
 
+# The module's parameter chooses the mode that journals start with.
+started()
+{
+	rmmod raid5c || fail "it does not unload"
+	raid5c-load write_back=1 || fail "it does not load"
+	build "$JOURNAL"
+	put --seed $((SEED * 100 + 8)) --ops 100
+	stop_md
+	assemble "$JOURNAL"
+	get journal_mode | grep -F "[write-back]" || fail "not write-back"
+	verify "after assembly"
+	stop_md
+	must mdadm --assemble --run $MD "${DISK[@]:0:3}" "$JOURNAL"
+	get journal_mode | grep -F "[write-through]" ||
+		fail "write-back with a member missing"
+	verify "after assembly without a member"
+	stop_md
+	rmmod raid5c || fail "it does not unload"
+	use raid5c
+	clean_up
+}
+
 use "$MODULE"
 have_journal || skip "no journal"
 try cached cached
@@ -220,4 +242,5 @@ try data-member-fails member_fails 1
 try parity-member-fails member_fails 3
 try journal-fails journal_fails
 try journal-fails-at-rest journal_fails_at_rest
+[ "$MODULE" != raid5c ] || try started started
 finish
