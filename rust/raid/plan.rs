@@ -297,16 +297,17 @@ impl Machine<'_> {
         self.acts.sync_done.insert(rows);
     }
 
-    /// Writes strips that are uptodate in memory but not on their member.
+    /// Writes strips that are uptodate in memory but not on their member. What is
+    /// cached is left out: it goes there with its parity.
     fn rewrite(&mut self, row: u32, rows: RowMask) {
         let mut any = false;
         for s in self.strips.iter_mut() {
             let wants = match s.access {
                 Access::Missing => false,
-                Access::WriteOnly => self.st.syncing.has(row),
-                Access::Full => s.read_error.has(row),
+                Access::WriteOnly => self.st.syncing.has(row) && s.uptodate.has(row),
+                Access::Full => s.fixable().has(row),
             };
-            if wants && s.uptodate.has(row) {
+            if wants {
                 s.written.insert(rows);
                 any = true;
             }

@@ -4,7 +4,7 @@
 
 use super::cases::Stripe;
 use super::mask::RowMask;
-use super::stripe::{clear, Access, Event};
+use super::stripe::{apply, clear, plan, Access, Actions, Event, State, Strip};
 
 const ROW: RowMask = RowMask::single(0);
 
@@ -154,4 +154,43 @@ fn room_is_asked_for_what_can_use_it() {
     stripe.plan();
     assert_eq!(stripe.acts.rcw, two);
     assert_eq!(stripe.st.cacheable(&stripe.strips), three.minus(two));
+}
+
+/// Two members cannot read a row of level 6, and one of them has not got what is cached of it: the other
+/// is put right, and the cached page stays off its member, whose parity does not know it yet.
+#[test]
+fn a_page_put_right_takes_no_cached_one_along() {
+    let policy = cached().policy;
+    let (mut st, mut strips) = (State::new(1, 2, Some(3)), [Strip::new(); 4]);
+    for s in &mut strips {
+        s.access = Access::Full;
+        s.uptodate = ROW;
+    }
+    strips[1].uptodate = NONE;
+    strips[0].cached = ROW;
+    st.attach_read(&mut strips, 1, ROW);
+    let mut acts = Actions::default();
+    plan(&mut st, &mut strips, &policy, &mut acts);
+    for (slot, reads) in [(1, [NONE, ROW, NONE, NONE]), (0, [ROW, NONE, NONE, NONE])] {
+        assert_eq!(strips.map(|s| s.act.read), reads);
+        clear(&mut strips, &mut acts);
+        let failed = Event::ReadDone {
+            slot,
+            rows: ROW,
+            ok: false,
+        };
+        apply(&mut st, &mut strips, failed, &policy, &mut acts);
+        plan(&mut st, &mut strips, &policy, &mut acts);
+    }
+    assert_eq!(acts.compute, ROW);
+    assert_eq!(st.second(&strips[0]), ROW);
+    clear(&mut strips, &mut acts);
+    let done = Event::OpsDone {
+        bad: NONE,
+        failed: NONE,
+    };
+    apply(&mut st, &mut strips, done, &policy, &mut acts);
+    plan(&mut st, &mut strips, &policy, &mut acts);
+    assert_eq!(strips.map(|s| s.act.write), [NONE, ROW, NONE, NONE]);
+    assert_eq!(strips.map(|s| s.written()), [NONE, ROW, NONE, NONE]);
 }
