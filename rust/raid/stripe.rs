@@ -172,11 +172,12 @@ pub(crate) struct Policy {
     pub(crate) may_fix: bool,
     /// Read-modify-write is allowed.
     pub(crate) rmw: bool,
-    /// A write that would have to read first is left alone for now.
+    /// A write that would have to read first is left alone for now; and one that
+    /// would be the first of its row in the cache, as more may come to cover the row.
     pub(crate) hold: bool,
     /// A check writes the right parity where it finds wrong parity.
     pub(crate) repair: bool,
-    /// Writes complete when the journal has them.
+    /// Writes complete when the journal has them; nothing without a journal.
     pub(crate) write_back: bool,
     /// So many rows may be cached in this step: those that the log has promised
     /// room to.
@@ -230,9 +231,12 @@ pub(crate) struct State {
     pub(super) out: RowMask,
     /// The write under way was a user's, and is acknowledged.
     pub(super) acked: RowMask,
-    /// Cached data of these rows is to be written out.
+    /// Cached data of these rows is to be written out. A wish that comes while the
+    /// row is on its way out outlives that, and is about what is cached next.
     pub(super) out_want: RowMask,
-    /// Cached data of these rows cannot be written out.
+    /// Cached data of these rows cannot be written out. Some of it may be on the
+    /// members, so parity agrees with nothing: what is lost of the row is not
+    /// computed, and writes and syncs of it fail. Nothing takes a row out again.
     pub(super) stuck: RowMask,
 }
 
@@ -415,7 +419,8 @@ pub(crate) struct Actions {
     pub(crate) fail_waiting: RowMask,
     /// The sync of these rows is done.
     pub(crate) sync_done: RowMask,
-    /// The sync of these rows cannot be done: too many members are missing.
+    /// The sync of these rows cannot be done: too many members are missing, or the
+    /// row is stuck.
     pub(crate) sync_failed: RowMask,
     /// The check found these rows wrong.
     pub(crate) mismatch: RowMask,

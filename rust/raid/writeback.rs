@@ -20,7 +20,12 @@
 //! A row is cached only if the log has promised room for its data and, later, its
 //! parity ([`Policy::room`]): a row that waits for room must not be one that holds
 //! some. Without room a write to a clean row goes to the journal with its parity
-//! and waits there, and one to a cached row waits until that is written out.
+//! and waits there, and one to a cached row waits until that is written out. A
+//! write of a whole row is cached only over what is cached; to a clean row it goes
+//! with its parity, room or not.
+//!
+//! While a row is `caching`, nothing lost of it is computed: its pages are newer
+//! than what parity agrees with, and not yet told apart from it.
 //!
 //! [`Policy::room`]: super::stripe::Policy::room
 
