@@ -3,7 +3,8 @@
 #
 # RAID-6, once per argument DISKS:CHUNK:LAYOUT: written, read and rebuilt with
 # any two members missing, under $MODULE and under the other module in turns,
-# which have to agree about P and Q. The last disk is the writer's log.
+# which have to agree about P and Q, as has mdadm's raid6check. The last disk
+# is the writer's log.
 
 . /lab/guest/lib.sh
 LOG=${DISK[-1]}
@@ -11,6 +12,11 @@ OPS=${OPS:-200}
 INITIAL=--any-initial
 OTHER=raid456
 [ "$MODULE" = raid5c ] || OTHER=raid5c
+# Stripes. raid6check suspends the array five times for each, which takes as
+# many grace periods of RCU.
+AT_MOST=32
+echo 0 > /sys/module/rcutree/parameters/jiffies_till_first_fqs
+echo 1 > /sys/module/rcutree/parameters/jiffies_till_next_fqs
 
 # Assemble under a module the members that are not named.
 assemble_without()
@@ -37,6 +43,48 @@ bring_back()
 	done
 }
 
+# find_errors START COUNT [autorepair]: what mdadm's raid6check, which reads
+# the members itself, says of so many stripes is in ERRORS. It ends with 0
+# whatever it finds.
+find_errors()
+{
+	must /lab/raid6check $MD "$@"
+	ERRORS=$(grep '^Error' /tmp/out)
+}
+
+# raid6check finds nothing in the array, or in as many of its stripes as there
+# is time for, of which the seed chooses the first.
+no_error()
+{
+	local stripes=$((size / chunk)) start=0
+	[ $stripes -le $AT_MOST ] ||
+		start=$(((SEED + number) * 1237 % (stripes - AT_MOST + 1)))
+	find_errors $start $AT_MOST
+	[ -z "$ERRORS" ] ||
+		fail "raid6check, $1: $(wc -l <<< "$ERRORS") errors; $ERRORS"
+}
+
+# Control: each block of a row in turn, P and Q among them, is overwritten
+# while nobody uses the array. raid6check says which it was, which only a tool
+# that knows the layout can, and computes what was there. It reads around
+# caches, as dd writes, and the array is assembled anew afterwards.
+blamed()
+{
+	local row=$(((SEED + number) * 1237 % (size / 4))) stripe where said i
+	stripe=$((row * 4 / chunk))
+	where="stripe $stripe, page $((row % (chunk / 4)))"
+	said="Error detected at $where: possible failed disk slot "
+	for ((i = 0; i < n; i++)); do
+		damage_row "$i" "$row"
+		find_errors $stripe 1 autorepair
+		# One line; between, which block that is: P, Q or a number.
+		[[ $ERRORS = "$said"*": $i --> ${DISK[$i]}" &&
+			$ERRORS != *$'\n'* ]] ||
+			fail "raid6check, $where of member $i: ${ERRORS:-no error}"
+		same_row "$i"
+	done
+}
+
 life()
 {
 	local n=$1 chunk=$2 layout=$3 a b
@@ -49,6 +97,8 @@ life()
 		--fua 5 --fsync 2 --big 8
 	wait_whole
 	no_mismatch "after the first sync"
+	no_error "after the first sync"
+	blamed
 	assemble_without "$OTHER"
 	no_mismatch "under $OTHER"
 	verify "under $OTHER"
@@ -70,6 +120,7 @@ life()
 	wait_whole
 	verify "rebuilt"
 	no_mismatch "after the rebuild"
+	no_error "after the rebuild"
 	assemble_without "$OTHER"
 	no_mismatch "after the rebuild, under $OTHER"
 	clean_up
@@ -154,6 +205,13 @@ restore_row()
 {
 	dd if=/tmp/row of="${DISK[$1]}" bs=4k count=1 seek="$(cat /tmp/row.at)" \
 		oflag=direct 2> /dev/null || fail "cannot write member $1"
+}
+
+same_row()
+{
+	dd if="${DISK[$1]}" bs=4k count=1 skip="$(cat /tmp/row.at)" \
+		iflag=direct 2> /dev/null | cmp - /tmp/row ||
+		fail "member $1 does not have its data back"
 }
 
 number=0

@@ -19,6 +19,7 @@ sys.path.insert(0, str(REPO / "tools"))
 from lab import (Disk, LabError, MachineError, QemuGuest,  # noqa: E402
                  Uml, build_module)
 from lab.machine import machine_class  # noqa: E402
+from lab.mdadm import raid6check  # noqa: E402
 from lab.roots import Choice, build_root, in_root  # noqa: E402
 from lab.util import CACHE, lock  # noqa: E402
 
@@ -180,13 +181,17 @@ def parse_cases(verdicts, job, prefix):
             verdicts.add(match[1], prefix + match[2], match[3] or "")
 
 
-def boot(ctx, guest, script, name, args=(), env=None, timeout=300, tools=()):
-    """Start a job in a machine, with what every job needs."""
+def boot(ctx, guest, script, name, args=(), env=None, timeout=300, tools=(),
+         files=()):
+    """Start a job in a machine, with what every job needs.
+
+    It finds in /lab also `tools`, which are built here, and `files`.
+    """
     env = {"SEED": ctx.seed, "FULL": int(ctx.full),
            "MODULE": ctx.under, **(env or {})}
     guest.start(guest_script(script), args, env,
                 files=[build_tool(tool) for tool in
-                       ("ackwriter", *tools)])
+                       ("ackwriter", *tools)] + list(files))
     return time.monotonic() + timeout
 
 
@@ -210,14 +215,15 @@ def judge(ctx, verdicts, guest, name, rc, story=""):
 
 
 def run_job(ctx, verdicts, kind, script, name, disks, args=(), env=None,
-            timeout=300, tools=(), **options):
+            timeout=300, tools=(), files=(), **options):
     """Boot a machine, run one guest script, judge it."""
     if ctx.debug:
         timeout *= DEBUG_PATIENCE
     with machine(ctx, kind, name, disks, **options) as guest:
         story, rc = "", None
         try:
-            boot(ctx, guest, script, name, args, env, timeout, tools)
+            boot(ctx, guest, script, name, args, env, timeout, tools,
+                 files)
             rc = guest.wait(timeout)
         except MachineError as error:
             guest.kill()
@@ -230,4 +236,4 @@ __all__ = ["CACHE", "Choice", "Context", "Disk", "Failure", "GUEST",
            "LabError", "MIB", "MachineError", "QemuGuest", "REPO", "TESTING",
            "Uml", "Verdicts", "boot", "build_module", "build_root",
            "build_tool", "complaints", "guest_script", "judge", "keep_logs",
-           "lock", "machine", "parse_cases", "run_job"]
+           "lock", "machine", "parse_cases", "raid6check", "run_job"]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Arrays of all shapes live their lives; what is said of them."""
 
-from .base import run_job
+from .base import Choice, raid6check, run_job
 
 LAYOUTS = ("left-asymmetric", "right-asymmetric", "left-symmetric",
            "right-symmetric", "parity-first", "parity-last")
@@ -30,7 +30,7 @@ LAYOUTS_6 = LAYOUTS + (
 
 
 def raid6(ctx, verdicts):
-    """Level 6 with any two members missing, and raid456's opinion of it."""
+    """Level 6 with any two members missing; raid456 and raid6check agree."""
     specs = [f"{4 + i % 4}:{CHUNKS[i % len(CHUNKS)]}:{layout}"
              for i, layout in enumerate(LAYOUTS_6)]
     if ctx.full:
@@ -38,7 +38,8 @@ def raid6(ctx, verdicts):
                  for chunk in CHUNKS for layout in LAYOUTS_6]
     for i in range(0, len(specs), 60):
         run_job(ctx, verdicts, "um", "raid6.sh", f"raid6-{i}",
-                [24] * 7 + [64], specs[i:i + 60], timeout=1800, cpus=2)
+                [24] * 7 + [64], specs[i:i + 60], timeout=1800, cpus=2,
+                files=[raid6check(Choice.from_env())])
 
 
 def basic(ctx, verdicts):
