@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 # Tests that the module has to pass.
 MDADM_TESTS ?= 00raid4 00raid5 00raid5-zero 01r5fail 01r5integ 03r5assem \
-	03r5assemV1
+	03r5assemV1 19raid6check
 
 ifdef SERIES
 export RAID5C_SERIES := $(SERIES)
