@@ -240,13 +240,13 @@ def _play(ctx, verdicts, plan):
 
 def powercut(ctx, verdicts):
     """Cuts with a journal: nothing is lost, data and parity agree."""
-    few, slow = (2, 8) if ctx.debug else (12, 1)
+    few, slow = (2, 8) if ctx.debug else (8, 1)
     _play(ctx, verdicts, Plan("powercut", cuts=ctx.pick(few, 30), slow=slow))
 
 
 def powercut_missing(ctx, verdicts):
     """The same with one member missing at recovery: no write hole."""
-    _play(ctx, verdicts, Plan("powercut-missing", cuts=ctx.pick(12, 30),
+    _play(ctx, verdicts, Plan("powercut-missing", cuts=ctx.pick(8, 30),
                               missing=True))
 
 
