@@ -306,11 +306,15 @@ impl Machine<'_> {
     }
 
     /// Parity of `rows` is made: it goes to the journal, and if there is none left
-    /// straight to the members, with the data.
+    /// straight to the members, with the data. But not before md has recorded that
+    /// there is none: as long as its superblock calls the journal good, that has
+    /// the data, and what the members hold must agree with their parity.
     pub(super) fn out_made(&mut self, rows: RowMask) {
         if self.policy.journal {
             self.st.in_journal.insert(rows);
             self.acts.journal.insert(rows);
+        } else if self.policy.blocked {
+            self.give_up_out(rows);
         } else {
             self.write_members(rows);
         }

@@ -138,6 +138,28 @@ fn a_lost_journal_takes_nothing_along() {
     assert_eq!(stripe.strips.map(|s| s.act.write), [ROW, NONE, ROW]);
 }
 
+/// A row on its way out when the journal fails stays off the members until md has recorded that: a
+/// power cut before finds the data in the journal, and parity must agree with the members then.
+#[test]
+fn a_journal_that_fails_meanwhile_is_recorded_first() {
+    let mut stripe = cached();
+    stripe.st.want_out(&stripe.strips, ROW);
+    stripe.plan();
+    read_done(&mut stripe, 1, true);
+    assert_eq!(stripe.acts.parity, ROW);
+    stripe.policy.journal = false;
+    stripe.policy.refuse_writes = true;
+    stripe.policy.blocked = true;
+    stripe.ops_done();
+    assert!(!stripe.acts.write && stripe.acts.journal.is_empty());
+    assert!(!stripe.st.is_idle(&stripe.strips, &stripe.policy));
+    clear(&mut stripe.strips, &mut stripe.acts);
+    stripe.policy.blocked = false;
+    stripe.plan();
+    stripe.ops_done();
+    assert_eq!(stripe.strips.map(|s| s.act.write), [ROW, NONE, ROW]);
+}
+
 /// Rows that are written whole, or are busy, ask for no room.
 #[test]
 fn room_is_asked_for_what_can_use_it() {
