@@ -98,6 +98,8 @@ pub(crate) struct Array {
     /// Stripes may find room in the journal now.
     pub(super) feed_wanted: Atomic<u32>,
     pub(super) feedings: Atomic<u64>,
+    /// Where in the cache the next feeding begins.
+    pub(super) feed_from: Atomic<usize>,
     /// A device failed since md's thread last looked.
     trouble: Atomic<u32>,
     pub(super) stopping: Atomic<u32>,
@@ -159,6 +161,7 @@ impl Array {
                 reclaim_wanted: Atomic::new(0),
                 feed_wanted: Atomic::new(0),
                 feedings: Atomic::new(1),
+                feed_from: Atomic::new(0),
                 trouble: Atomic::new(0),
                 stopping: Atomic::new(0),
                 syncs: Atomic::new(0),

@@ -135,8 +135,9 @@ impl Stripe {
             drop(work);
             if let Some(list) = idle {
                 self.array().cache.idled(self, list);
-                if list == Some(List::Dirty) {
-                    self.array().listed_dirty();
+                match list {
+                    Some(List::Dirty | List::Full) => self.array().listed_dirty(),
+                    Some(List::Idle) | None => {}
                 }
             }
             if !self.inner.lock().again {

@@ -21,7 +21,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::Full,
+    sync::atomic::{Full, Relaxed},
     time::{delay::fsleep, Delta},
 };
 
@@ -204,15 +204,24 @@ impl Array {
         }
     }
 
-    /// Has stripes handled whose rows waited for room in the journal.
+    /// Has stripes handled whose rows waited for room in the journal, those first
+    /// that were left without the last time.
     pub(super) fn feed(&self) {
         // What finds no room again gets the new number, and is left alone.
         let feeding = self.feedings.fetch_add(1, Full).wrapping_add(1);
-        let mut from = 0;
-        while let Some((stripe, at)) = self.cache.find_from(from, |s| s.take_starved(feeding)) {
-            from = at;
-            Stripe::handle(&stripe);
+        let first = self.feed_from.load(Relaxed);
+        let mut unfed = None;
+        for begin in [first, 0] {
+            let mut from = begin;
+            while let Some((stripe, at)) = self.cache.find_from(from, |s| s.take_starved(feeding)) {
+                from = at;
+                Stripe::handle(&stripe);
+                if unfed.is_none() && stripe.is_starved() {
+                    unfed = Some(at);
+                }
+            }
         }
+        self.feed_from.store(unfed.unwrap_or(0), Relaxed);
     }
 
     /// The number of the feeding under way.

@@ -276,6 +276,11 @@ impl Stripe {
         self.inner.lock().starved = feeding;
     }
 
+    /// Whether rows wait for room in the journal.
+    pub(super) fn is_starved(&self) -> bool {
+        self.inner.lock().starved != 0
+    }
+
     /// Whether rows waited for room in the journal since before `feeding`;
     /// they try again when the stripe is handled.
     pub(super) fn take_starved(&self, feeding: u64) -> bool {
