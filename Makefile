@@ -78,12 +78,7 @@ test-debug:
 # scope, then every state of a small row; see Documentation/testing.rst.
 SIM_SECONDS ?= 600
 sim:
-	cd tools/testing/sim && \
-		cargo run --release --locked -- --seconds $(SIM_SECONDS) $(SIM_ARGS)
-	cd tools/testing/sim && \
-		cargo run --release --locked -- --exhaustive
-	cd tools/testing/host && \
-		cargo test --release --locked naive -- --ignored --nocapture
+	tools/testing/sim/run --seconds $(SIM_SECONDS) -- $(SIM_ARGS)
 
 # Every fuzz target for a minute; FUZZ_ARGS: names of targets, --seed.
 FUZZ_SECONDS ?= 60

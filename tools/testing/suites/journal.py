@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """The write journal in trouble."""
 
+import re
+
 from .base import run_job
 
 
@@ -16,3 +18,17 @@ def writeback(ctx, verdicts):
         run_job(ctx, verdicts, "um", "writeback.sh", f"writeback-{level}",
                 [32] * 5 + [12, 64], timeout=900, cpus=2,
                 env={"LEVEL": level})
+
+
+def crowd(ctx, verdicts):
+    """32 writers and a journal of 16 MB: nobody waits for 5 seconds."""
+    for mode in ("write-back", "write-through"):
+        name = f"crowd-{mode}"
+        seconds = ctx.pick(15, 600)
+        run_job(ctx, verdicts, "um", "crowd.sh", name, [64] * 4 + [16, 512],
+                timeout=seconds + 600, cpus=2,
+                env={"MODE": mode, "SECONDS_LONG": seconds,
+                     "SEED": ctx.seed})
+        text = (ctx.logs / f"{name}.log").read_text(errors="replace")
+        for line in re.findall(r"^CROWD (.*)$", text, re.MULTILINE):
+            print(f"    {line}", flush=True)
