@@ -160,6 +160,39 @@ fn a_journal_that_fails_meanwhile_is_recorded_first() {
     assert_eq!(stripe.strips.map(|s| s.act.write), [ROW, NONE, ROW]);
 }
 
+/// A stripe is full when all data of each row with cached data is cached.
+#[test]
+fn a_full_stripe_has_whole_rows_only() {
+    let mut stripe = Stripe::new();
+    assert!(!stripe.st.is_full(&stripe.strips));
+    stripe = cached();
+    assert!(!stripe.st.is_full(&stripe.strips));
+    stripe
+        .st
+        .attach_write(&mut stripe.strips, 1, ROW, ROW, false);
+    stripe.plan();
+    assert_eq!(stripe.acts.cache, ROW);
+    stripe.ops_done();
+    stripe.step(Event::JournalDone {
+        rows: ROW,
+        ok: true,
+    });
+    assert!(stripe.st.is_full(&stripe.strips));
+    clear(&mut stripe.strips, &mut stripe.acts);
+    // Part of another row.
+    let other = RowMask::single(1);
+    stripe
+        .st
+        .attach_write(&mut stripe.strips, 1, other, other, false);
+    stripe.plan();
+    stripe.ops_done();
+    stripe.step(Event::JournalDone {
+        rows: other,
+        ok: true,
+    });
+    assert!(!stripe.st.is_full(&stripe.strips));
+}
+
 /// Rows that are written whole, or are busy, ask for no room.
 #[test]
 fn room_is_asked_for_what_can_use_it() {
