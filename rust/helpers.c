@@ -6,6 +6,7 @@
 #include <linux/async_tx.h>
 #include <linux/bio.h>
 #include <linux/crc32c.h>
+#include <linux/debugfs.h>
 #include <linux/highmem.h>
 #include <linux/kthread.h>
 #include <linux/raid/pq.h>
@@ -518,4 +519,36 @@ void raid5c_queue_work(struct workqueue_struct *wq, struct work_struct *work,
 {
 	INIT_WORK(work, fn);
 	queue_work(wq, work);
+}
+
+/* debugfs: a file's module stays as long as the file is open. */
+
+struct raid5c_shown {
+	void (*show)(struct seq_file *m, const void *data);
+	const void *data;
+};
+
+static int raid5c_shown_show(struct seq_file *m, void *unused)
+{
+	const struct raid5c_shown *shown = m->private;
+
+	shown->show(m, shown->data);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(raid5c_shown);
+
+void *raid5c_debugfs_dir(const char *name)
+{
+	return debugfs_create_dir(name, NULL);
+}
+
+void *raid5c_debugfs_file(const char *name, void *dir, void *shown)
+{
+	return debugfs_create_file(name, 0444, dir, shown, &raid5c_shown_fops);
+}
+
+/* Waits for who reads one of the files. */
+void raid5c_debugfs_remove(void *entry)
+{
+	debugfs_remove(entry);
 }

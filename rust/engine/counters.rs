@@ -7,10 +7,8 @@ use crate::{
     journal::pressure::{self, Reason},
     lib::debugfs::Shown,
 };
-use kernel::{
-    fmt,
-    sync::atomic::{Atomic, Relaxed},
-};
+use core::fmt;
+use kernel::sync::atomic::{Atomic, Relaxed};
 
 /// What is counted, since the array was started.
 #[derive(Clone, Copy)]

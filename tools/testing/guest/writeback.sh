@@ -227,7 +227,12 @@ started()
 	get journal_mode | grep -F "[write-through]" ||
 		fail "write-back with a member missing"
 	verify "after assembly without a member"
+	# What is open keeps the module, and shows nothing once the array is gone.
+	exec 3< "$COUNTERS/${MD#/dev/}"
 	stop_md
+	! cat <&3 || fail "counters of no array"
+	! rmmod raid5c || fail "it unloads while its file is open"
+	exec 3<&-
 	rmmod raid5c || fail "it does not unload"
 	use raid5c
 	clean_up
