@@ -31,7 +31,7 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
-        atomic::{Atomic, Full, Relaxed},
+        atomic::{Acquire, Atomic, Full, Relaxed},
         Arc, SpinLock,
     },
     time::{delay::fsleep, Delta},
@@ -120,8 +120,9 @@ pub(crate) struct Array {
     write_back: Atomic<u32>,
     /// Something may be cached: reads have to look.
     may_cache: Atomic<u32>,
+    /// Of the dirty stripes, and of the full ones.
     #[pin]
-    pub(super) ages: SpinLock<Ages>,
+    pub(super) ages: SpinLock<[Ages; 2]>,
     pub(super) counters: Counters,
     /// Shows the counters; a circle of references, which `free` breaks.
     #[pin]
@@ -172,7 +173,7 @@ impl Array {
                 last_end: Atomic::new(0),
                 write_back: Atomic::new(0),
                 may_cache: Atomic::new(0),
-                ages <- new_spinlock!(Ages::new(), "raid5c::ages"),
+                ages <- new_spinlock!([Ages::new(), Ages::new()], "raid5c::ages"),
                 counters: Counters::new(),
                 counters_file <- new_spinlock!(None, "raid5c::counters"),
                 fullsync: Atomic::new(0),
@@ -202,11 +203,13 @@ impl Array {
 
     /// What the planner is to go by.
     pub(crate) fn policy(&self) -> Policy {
+        // Before `is_blocked`, as `error` sets it after what that looks at.
+        let journal = self.journal_state();
         Policy {
-            journal: self.journal_state() == JournalState::Works,
+            journal: journal == JournalState::Works,
             blocked: self.is_blocked(),
-            refuse_writes: self.journal_state() == JournalState::Lost,
-            may_fix: self.mddev.ro() == 0 && self.journal_state() != JournalState::Lost,
+            refuse_writes: journal == JournalState::Lost,
+            may_fix: self.mddev.ro() == 0 && journal != JournalState::Lost,
             rmw: self.geo.parity_disks() < 2 || can_add_syndrome(),
             hold: !self.is_quiesced() && !self.cache.is_short(),
             repair: !self.mddev.recovery(Recovery::Check),
@@ -481,7 +484,7 @@ impl Array {
 
     /// Whether the array has a journal by its superblock, and whether it works.
     pub(super) fn journal_state(&self) -> JournalState {
-        match self.journal_state.load(Relaxed) {
+        match self.journal_state.load(Acquire) {
             0 => JournalState::None,
             1 => JournalState::Works,
             _ => JournalState::Lost,
@@ -505,13 +508,10 @@ impl Array {
 
     /// Shows the counters; nothing depends on it.
     pub(super) fn show_counters(this: &Arc<Self>) {
-        let file = debugfs::Counters::new(fmt!("{}", this.mddev.name()), this.clone());
-        match file {
-            Ok(file) => {
-                // Dropped without the lock, as it waits for readers.
-                let old = this.counters_file.lock().replace(file);
-                drop(old);
-            }
+        // One at a time may have the name.
+        this.hide_counters();
+        match debugfs::Counters::new(fmt!("{}", this.mddev.name()), this.clone()) {
+            Ok(file) => *this.counters_file.lock() = Some(file),
             Err(_) => pr_warn!("{}: no counters in debugfs\n", this.mddev.name()),
         }
     }

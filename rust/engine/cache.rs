@@ -301,18 +301,17 @@ impl Cache {
 
     /// Stripes that are listed with cached data; some perhaps twice.
     pub(crate) fn dirty(&self) -> usize {
-        self.dirty_and_gone().0
+        let dirty = self.dirty.lock().len;
+        dirty.wrapping_add(self.full())
     }
 
-    /// The same, and how many have been taken off the lists, ever.
-    pub(crate) fn dirty_and_gone(&self) -> (usize, u64) {
-        let (mut listed, mut gone) = (0usize, 0u64);
-        for ring in [&self.dirty, &self.full] {
+    /// How many stripes are listed as dirty and as full, and how many have been
+    /// taken off either list, ever.
+    pub(crate) fn listed_and_gone(&self) -> [(usize, u64); 2] {
+        [&self.dirty, &self.full].map(|ring| {
             let ring = ring.lock();
-            listed = listed.wrapping_add(ring.len);
-            gone = gone.wrapping_add(ring.popped);
-        }
-        (listed, gone)
+            (ring.len, ring.popped)
+        })
     }
 
     /// Of these, the full ones.

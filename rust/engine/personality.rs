@@ -273,12 +273,7 @@ impl Personality for Array {
 
     fn start(this: &Arc<Self>, mddev: &Mddev) -> Result {
         Self::show_counters(this);
-        Self::start_with_journal(this, mddev)?;
-        if crate::starts_write_back() && this.journal().is_some() {
-            // Refused, with a message, while members are missing.
-            let _ = this.enter_write_back();
-        }
-        Ok(())
+        Self::start_with_journal(this, mddev)
     }
 
     fn free(this: Arc<Self>) {
@@ -313,8 +308,13 @@ impl Personality for Array {
     }
 
     fn error(&self, mddev: &Mddev, rdev: &Rdev) {
+        // What keeps writes from starting and from completing until md has
+        // recorded the failure (`Array::is_blocked`) comes before what they could
+        // do then; and that the device is faulty before md writes it down.
+        rdev.set_flag(RdevFlag::Blocked);
         rdev.set_flag(RdevFlag::Faulty);
         rdev.clear_flag(RdevFlag::InSync);
+        mddev.want_sb_write(true);
         let degraded = self.update_degraded();
         let disks = i64::from(self.geo.raid_disks());
         if rdev.flag(RdevFlag::Journal) {
@@ -349,8 +349,6 @@ impl Personality for Array {
         }
         self.note_failure();
         mddev.set_recovery(Recovery::Interrupt);
-        rdev.set_flag(RdevFlag::Blocked);
-        mddev.want_sb_write(true);
     }
 
     fn add_disk(this: &Arc<Self>, mddev: &Mddev, rdev: &Rdev) -> Result {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     journal::{
         log::FlushFor,
-        pressure::{decide, Load},
+        pressure::{decide, Load, Reason},
         tail::{Closing, TailMove},
         unit::UnitRef,
     },
@@ -284,24 +284,39 @@ impl Array {
             self.write_out(usize::MAX, false);
             self.cache.notify();
         }
-        let (stripes, gone) = self.cache.dirty_and_gone();
+        let [dirty, full] = self.cache.listed_and_gone();
+        let old = {
+            let [of_dirty, of_full] = &mut *self.ages.lock();
+            let now = seconds();
+            [
+                of_dirty.old(now, dirty.0, dirty.1),
+                of_full.old(now, full.0, full.1),
+            ]
+        };
         let load = Load {
             leaving: !self.is_write_back(),
             waited_for: self.cache.is_short() || journal.is_starved(),
             log: journal.load(),
             memory,
             rows: journal.cached_rows(),
-            stripes,
-            old: self.ages.lock().old(seconds(), stripes, gone),
-            full: self.cache.full(),
+            stripes: dirty.0.wrapping_add(full.0),
+            old: old[0].wrapping_add(old[1]),
+            full: full.0,
         };
         let Some((reason, n)) = decide(&load) else {
             return;
         };
-        self.counters.wrote_out(reason);
-        let mut done = self.write_out(n, reason.is_oldest_first());
+        let mut done = if reason == Reason::Age {
+            let dirty = self.write_out_of(List::Dirty, old[0]);
+            dirty.wrapping_add(self.write_out_of(List::Full, old[1]))
+        } else {
+            self.write_out(n, reason.is_oldest_first())
+        };
         if reason.is_urgent() && done < n {
             done = done.wrapping_add(self.write_out_rest(n.saturating_sub(done)));
+        }
+        if done > 0 {
+            self.counters.wrote_out(reason);
         }
         // What was taken off the list may have been the last to keep its pages.
         self.cache.notify();
@@ -321,10 +336,15 @@ impl Array {
         } else {
             (List::Full, List::Dirty)
         };
+        let done = self.write_out_of(first, n);
+        done.wrapping_add(self.write_out_of(second, n.saturating_sub(done)))
+    }
+
+    /// Has up to `n` stripes of a list written out; returns how many it were.
+    fn write_out_of(&self, list: List, n: usize) -> usize {
         let mut done = 0usize;
         while done < n {
-            let stripe = self.cache.pop_dirty(first);
-            let Some(stripe) = stripe.or_else(|| self.cache.pop_dirty(second)) else {
+            let Some(stripe) = self.cache.pop_dirty(list) else {
                 break;
             };
             if stripe.write_out() {
@@ -356,6 +376,8 @@ impl Array {
     pub(super) fn write_out_all(&self) {
         self.write_out(usize::MAX, true);
         self.write_out_rest(usize::MAX);
+        // What was taken off the lists may have been the last to keep its pages.
+        self.cache.notify();
     }
 }
 

@@ -188,7 +188,12 @@ impl Array {
             mddev.update_sb_locked();
         }
         let journal = Journal::new(this, rdev, ring, begun.tail, begun.head)?;
-        Self::start_journal(this, mddev, journal)
+        Self::start_journal(this, mddev, journal)?;
+        if crate::starts_write_back() {
+            // Refused, with a message, while members are missing.
+            let _ = this.enter_write_back();
+        }
+        Ok(())
     }
 
     /// The log's tail, if there is a log.

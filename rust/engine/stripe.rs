@@ -268,7 +268,11 @@ impl Stripe {
     /// Whether the stripe waited for md to record something; it does not any
     /// more.
     pub(super) fn take_parked(&self) -> bool {
-        core::mem::replace(&mut self.inner.lock().parked, false)
+        let mut inner = self.inner.lock();
+        let was = core::mem::replace(&mut inner.parked, false);
+        // Or a handler that is just going would not look again.
+        inner.again |= was;
+        was
     }
 
     /// Rows of the stripe wait for room in the journal.

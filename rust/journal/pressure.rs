@@ -106,13 +106,8 @@ impl Reason {
     /// they cost least.
     pub(crate) const fn is_oldest_first(self) -> bool {
         match self {
-            Self::LogCritical | Self::LogTight => true,
-            Self::Leaving
-            | Self::Waited
-            | Self::MemoryUrgent
-            | Self::Memory
-            | Self::Full
-            | Self::Age => false,
+            Self::Waited | Self::LogCritical | Self::LogTight | Self::Age => true,
+            Self::Leaving | Self::MemoryUrgent | Self::Memory | Self::Full => false,
         }
     }
 }
@@ -154,10 +149,10 @@ pub(crate) fn decide(load: &Load) -> Option<(Reason, usize)> {
         (Reason::LogCritical, URGENT)
     } else if part(memory, 3) {
         (Reason::MemoryUrgent, URGENT)
-    } else if is_enough(load.full) {
-        (Reason::Full, load.full)
     } else if part(load.log, 2) {
         (Reason::LogTight, BACKGROUND)
+    } else if is_enough(load.full) {
+        (Reason::Full, load.full)
     } else if part(memory, 2) {
         (Reason::Memory, BACKGROUND)
     } else if load.old > 0 {
@@ -202,12 +197,12 @@ mod tests {
         assert_eq!(decide(&load), Some((Reason::Age, 3)));
         load.memory = (50, 100);
         assert_eq!(decide(&load), Some((Reason::Memory, 16)));
-        load.log = (50, 100);
-        assert_eq!(decide(&load), Some((Reason::LogTight, 16)));
         load.full = 15;
-        assert_eq!(decide(&load), Some((Reason::LogTight, 16)));
+        assert_eq!(decide(&load), Some((Reason::Memory, 16)));
         load.full = 16;
         assert_eq!(decide(&load), Some((Reason::Full, 16)));
+        load.log = (50, 100);
+        assert_eq!(decide(&load), Some((Reason::LogTight, 16)));
         load.memory = (75, 100);
         assert_eq!(decide(&load), Some((Reason::MemoryUrgent, 64)));
         load.log = (75, 100);
