@@ -43,7 +43,9 @@ module! {
 
 /// Whether journals start in write-back mode.
 fn starts_write_back() -> bool {
-    *module_parameters::write_back.value() != 0
+    // A reference to it in 7.2, and the value itself in 7.3.
+    let value = module_parameters::write_back.value();
+    *core::borrow::Borrow::<u8>::borrow(&value) != 0
 }
 
 /// The registered personalities.
