@@ -10,6 +10,9 @@
 # Kibibytes that do not come back by themselves: those that the kernel has put
 # down to unreclaimable slabs and the like, and those that nobody accounts for,
 # which is where a forgotten page shows.
+#
+# Compacting memory takes minutes on an emulated machine now and then, so this is
+# done no more than twice.
 pages()
 {
 	sync
@@ -61,7 +64,6 @@ leaks()
 	first=$(pages)
 	for ((i = 0; i < CYCLES; i++)); do
 		cycle $i
-		[ $((i % 2)) = 0 ] || echo "after $((i + 1)): $(pages)"
 	done
 	last=$(pages)
 	echo "unreclaimable and unaccounted KiB: before $first, after $last"
