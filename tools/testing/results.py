@@ -8,10 +8,10 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 
 
-def last_commit(*paths):
+def last_commit(*paths, repo=REPO):
     """Return the commit that last changed any of `paths`; + if they differ."""
     def git(*words):
-        return subprocess.run(["git", "-C", str(REPO), *words], text=True,
+        return subprocess.run(["git", "-C", str(repo), *words], text=True,
                               capture_output=True, check=False).stdout.strip()
     commit = git("log", "-1", "--format=%h", "--", *paths)
     changed = git("status", "--porcelain", "--", *paths)

@@ -11,8 +11,8 @@
 # down to unreclaimable slabs and the like, and those that nobody accounts for,
 # which is where a forgotten page shows.
 #
-# Compacting memory takes minutes on an emulated machine now and then, so this is
-# done no more than twice.
+# On the stock kernel in QEMU this takes 150 seconds now and then (which part of it
+# was not found out), so it is done no more than twice.
 pages()
 {
 	sync

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """The last result of every stage on the debug kernel, in a file."""
 
-import subprocess
 import textwrap
 import time
 
+import results
 from lab.kernel import DEBUG_CONFIG, debug_tree
 from lab.roots import Choice
 
@@ -17,17 +17,6 @@ _TOLD = ("KASAN", "PROVE_LOCKING", "PROVE_RCU", "DEBUG_ATOMIC_SLEEP",
          "DEBUG_OBJECTS", "DEBUG_LIST", "PAGE_POISONING", "DEBUG_KMEMLEAK",
          "RUST_OVERFLOW_CHECKS", "RUST_DEBUG_ASSERTIONS", "FAILSLAB",
          "FAIL_PAGE_ALLOC", "FAIL_MAKE_REQUEST")
-
-
-def _module_at(source):
-    """Return the commit that rust/ was last changed in, + if it differs."""
-    def git(*words):
-        return subprocess.run(["git", "-C", str(source), *words], text=True,
-                              capture_output=True, check=False)
-    paths = ("--", "rust", "include", "Kbuild")
-    commit = git("log", "-1", "--format=%h", *paths).stdout.strip()
-    changed = git("status", "--porcelain", *paths).stdout.strip()
-    return (commit or "unknown") + ("+" if changed else "")
 
 
 def _old(stages):
@@ -45,11 +34,12 @@ def record(ctx, stages, name, verdicts, seconds):
     """Replace the line of the stage `name`, and keep the others'."""
     lines = _old(stages)
     total, bad = len(verdicts.cases), verdicts.count("FAIL")
+    module = results.last_commit("rust", "include", "Kbuild", repo=ctx.source)
     lines[name] = (f"{name:15}{'FAIL' if bad else 'ok':6}"
                    f"{verdicts.count('ok'):3} of {total:3}{seconds:7.0f} s  "
                    f"{ctx.seed:5}  {'full' if ctx.full else 'few':8}"
                    f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())}  "
-                   f"{_module_at(ctx.source)}")
+                   f"{module}")
     on = [word for word in _TOLD if f"CONFIG_{word}=y" in DEBUG_CONFIG]
     text = ["raid5c on the debug kernel: the last result of every stage",
             "command: make test-debug (tools/testing/run --debug)",
