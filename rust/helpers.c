@@ -181,6 +181,11 @@ bool raid5c_bdev_write_cache(struct block_device *bdev)
 	return bdev_write_cache(bdev);
 }
 
+bool raid5c_md_write_cache(struct mddev *mddev)
+{
+	return mddev->gendisk && bdev_write_cache(mddev->gendisk->part0);
+}
+
 bool raid5c_have_bio_list(void)
 {
 	return current->bio_list != NULL;

@@ -74,6 +74,12 @@ impl Bio {
         unsafe { (*self.as_ptr()).bi_opf &= !sys::RAID5C_REQ_PREFLUSH };
     }
 
+    /// The flush that came with the request is done when the request is stable itself.
+    pub(crate) fn make_fua(&self) {
+        // SAFETY: A live bio of ours, not submitted further.
+        unsafe { (*self.as_ptr()).bi_opf |= sys::RAID5C_REQ_FUA };
+    }
+
     /// Whether it must be stable itself when it completes.
     pub(crate) fn is_fua(&self) -> bool {
         self.opf() & sys::RAID5C_REQ_FUA != 0

@@ -358,11 +358,28 @@ impl Array {
     /// Begins a piece of work: waits while new work has to wait, and keeps the
     /// array from being quiesced until the turn is dropped. Not to be nested.
     pub(crate) fn enter(&self) -> Turn<'_> {
+        self.begin_turn();
+        Turn(self)
+    }
+
+    /// The same, for work that goes on when the caller has returned.
+    pub(super) fn enter_for(this: &Arc<Self>) -> OwnTurn {
+        this.begin_turn();
+        OwnTurn(this.clone())
+    }
+
+    /// The same, for something that work under way needs.
+    pub(super) fn enter_now(this: &Arc<Self>) -> OwnTurn {
+        this.turns.fetch_add(1, Full);
+        OwnTurn(this.clone())
+    }
+
+    fn begin_turn(&self) {
         loop {
             // Counted before the look, as quiesce sets before it counts.
             self.turns.fetch_add(1, Full);
             if !self.is_quiesced() {
-                return Turn(self);
+                return;
             }
             self.turns.fetch_sub(1, Full);
             fsleep(Delta::from_millis(1));
@@ -416,6 +433,7 @@ impl Array {
             fsleep(Delta::from_millis(1));
         }
         if let Some(journal) = self.journal().filter(|_| locked) {
+            journal.keep_all();
             if journal.close().is_err() {
                 pr_warn!(
                     "{}: the journal could not be closed; the next start replays it\n",
@@ -435,6 +453,11 @@ impl Array {
     pub(super) fn run_in_thread(&self) {
         self.unpark();
         if self.trouble.xchg(0, Full) != 0 {
+            if self.journal_state() == JournalState::Lost {
+                if let Some(journal) = self.journal() {
+                    journal.lose();
+                }
+            }
             // Rows that wait for room in the journal may wait for nothing now.
             self.feed();
             if !self.is_write_back() || self.journal_state() == JournalState::Lost {
@@ -533,7 +556,10 @@ impl Array {
     pub(super) fn stop_journal(&self) {
         self.stop_reclaim();
         let journal = self.journal.lock().take();
-        drop(journal);
+        if let Some(journal) = journal {
+            // Units that are not stable keep the journal.
+            journal.lose();
+        }
         self.stopping.xchg(0, Full);
     }
 }
@@ -542,6 +568,15 @@ impl Array {
 pub(crate) struct Turn<'a>(&'a Array);
 
 impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.turns.fetch_sub(1, Full);
+    }
+}
+
+/// The same, without a lender; see [`Array::enter_for`].
+pub(super) struct OwnTurn(Arc<Array>);
+
+impl Drop for OwnTurn {
     fn drop(&mut self) {
         self.0.turns.fetch_sub(1, Full);
     }

@@ -20,6 +20,8 @@ pub(super) enum Count {
     UnitBlocks,
     /// Flushes of the journal, on behalf of units.
     Flushes,
+    /// Flushes that the array's users asked for, and that took one of the journal.
+    UserFlushes,
     /// Times that the tail moved.
     TailMoves,
     /// Rows that went to the journal with data and parity, to be written to the members at once.
@@ -28,6 +30,8 @@ pub(super) enum Count {
     RowsCached,
     /// Times that a cached row was written again.
     RowsRewritten,
+    /// Of `RowsCached` and `RowsRewritten`, those that ended their writes before the journal's cache was flushed.
+    RowsEarly,
     /// Cached rows that were written out: of which parity went to the journal.
     RowsOut,
     /// Pages that write-through would have written to members for what was cached: data and parity.
@@ -41,14 +45,16 @@ pub(super) enum Count {
 }
 
 /// All of them, with their names.
-const NAMES: [(&str, Count); 12] = [
+const NAMES: [(&str, Count); 14] = [
     ("journal_units", Count::Units),
     ("journal_blocks_written", Count::UnitBlocks),
     ("journal_flushes", Count::Flushes),
+    ("journal_flushes_of_users", Count::UserFlushes),
     ("journal_tail_moves", Count::TailMoves),
     ("rows_logged_whole", Count::RowsLogged),
     ("rows_cached", Count::RowsCached),
     ("rows_cached_again", Count::RowsRewritten),
+    ("rows_ended_unflushed", Count::RowsEarly),
     ("rows_written_out", Count::RowsOut),
     ("member_pages_of_write_through", Count::PagesCached),
     ("member_pages_written_out", Count::PagesOut),

@@ -74,6 +74,11 @@ impl Handler {
         self.tasks.iter().any(|t| t.cached.has(row))
     }
 
+    /// Whether the row's write must be stable when it completes.
+    pub(super) fn is_fua(&self, row: u32) -> bool {
+        self.fua.has(row)
+    }
+
     /// Notes in which unit a row lies.
     pub(super) fn note_unit(&mut self, row: u32, unit: UnitRef) {
         while self.units.is_empty() {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The write journal's shell: fills units, writes and flushes them, and passes
-//! rows on when the log (`journal::log`) says that they are stable.
+//! rows on when the log (`journal::log`) says that they are stable, or ordered
+//! where that is enough.
 //!
 //! Units are committed in groups: with few writes in flight a unit is written
 //! as soon as a stripe has put its rows into it; with more, it stays open until
@@ -10,17 +11,18 @@
 use super::{
     array::Array,
     counters::Count,
+    flush::Waiters,
     handle::Handler,
-    journal_io::{builder, FlushIo, UnitIo, UnitPages, LABEL},
+    journal_io::{builder, FlushIo, Rows, UnitIo, UnitPages, UnitRows, LABEL, UNIT_PAGES},
     stripe::Stripe,
 };
 use crate::{
     block::round::Op,
     journal::{
         format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
-        log::{FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed},
+        log::{FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed, WaitFor},
         pressure::is_tight,
-        ring::{Ring, MAX_UNIT_BLOCKS},
+        ring::Ring,
         unit::{Outcome, Position, Unit, UnitRef},
     },
     lib::{
@@ -54,9 +56,6 @@ const DEPTH: usize = 4;
 /// Flushes of the journal in flight at most.
 const FLUSHES: u8 = 2;
 
-/// Pages of a unit, at most, and so its rows.
-const UNIT_PAGES: usize = MAX_UNIT_BLOCKS as usize - 1;
-
 /// The unit that takes rows.
 struct Open {
     io: Arc<UnitIo>,
@@ -71,6 +70,8 @@ pub(super) struct State {
     pub(super) log: Log<KVVec<Unit>>,
     /// Units that were submitted, by descriptor.
     submitted: KVVec<Option<Arc<UnitIo>>>,
+    /// Flushes of users that wait for units to become stable.
+    pub(super) waiters: Waiters,
 }
 
 /// The journal of an array.
@@ -78,6 +79,8 @@ pub(super) struct State {
 pub(crate) struct Journal {
     pub(super) array: Arc<Array>,
     rdev: RdevSlot,
+    /// The device has a volatile cache.
+    volatile: bool,
     /// Seeds all checksums: crc32c of the array's uuid.
     pub(super) seed: u32,
     ring: Ring,
@@ -113,6 +116,11 @@ fn promised(placed: Result<Placed, PlaceError>) -> Result<Placed, PlaceError> {
     }
 }
 
+/// How many rows these masks have.
+fn count_rows<'a>(masks: impl Iterator<Item = &'a RowMask>) -> u64 {
+    masks.fold(0, |n, mask| n.wrapping_add(u64::from(mask.count())))
+}
+
 /// The seed of a journal's checksums.
 pub(super) fn seed(array: &Array) -> u32 {
     crc32c(!0, &array.mddev.uuid())
@@ -128,7 +136,8 @@ impl Journal {
         head: Position,
     ) -> Result<Arc<Self>> {
         let units = KVVec::from_elem(Unit::VACANT, UNITS, GFP_KERNEL)?;
-        let cache = if rdev.has_write_cache() {
+        let volatile = rdev.has_write_cache();
+        let cache = if volatile {
             JournalCache::Volatile {
                 max_flushes: FLUSHES,
             }
@@ -147,9 +156,13 @@ impl Journal {
             pin_init!(Self {
                 array: array.clone(),
                 rdev: device,
+                volatile,
                 seed: seed(array),
                 ring,
-                state <- new_spinlock!(State { log, submitted }, "raid5c::log"),
+                state <- new_spinlock!(
+                    State { log, submitted, waiters: Waiters::new() },
+                    "raid5c::log"
+                ),
                 open <- new_mutex!(None, "raid5c::open"),
                 writes: Atomic::new(0),
                 busy: Atomic::new(0),
@@ -268,13 +281,19 @@ impl Journal {
                 data = data.wrapping_add(1);
             }
         }
+        let early = parity == 0 && self.may_end_early(work, row);
+        let wait = if early {
+            WaitFor::Ordered
+        } else {
+            WaitFor::Stable
+        };
         let mut guard = self.open.lock();
         let first = !work.is_cached(row);
         let (placed, tight) = {
             let log = &mut self.state.lock().log;
             let placed = match (data, parity) {
                 (0, _) => promised(log.place_parity(parity)),
-                (_, 0) => promised(log.place_data(data, first)),
+                (_, 0) => promised(log.place_data(data, first, wait)),
                 (_, _) => log.place(data, parity),
             }?;
             (placed, parity == 0 && is_tight(log.load()))
@@ -284,7 +303,9 @@ impl Journal {
         }
         let full = self.follow(&mut guard, &placed);
         let entered = match &mut *guard {
-            Some(open) => self.enter_row(open, stripe, work, row),
+            Some(open) => self
+                .enter_row(open, stripe, work, row)
+                .and_then(|()| open.io.rows.lock().add(stripe, RowMask::single(row), early)),
             None => Err(EINVAL),
         };
         drop(guard);
@@ -304,6 +325,12 @@ impl Journal {
         }
         self.count_row(data, parity, first);
         Ok(first.then_some(placed.unit))
+    }
+
+    /// Whether cached data of the row ends its write before it is flushed: nobody asked for more,
+    /// and the array's users know that they have to flush.
+    fn may_end_early(&self, work: &Handler, row: u32) -> bool {
+        self.volatile && !work.is_fua(row) && self.array.mddev.has_write_cache()
     }
 
     /// Counts a row with that many pages in the journal.
@@ -349,7 +376,7 @@ impl Journal {
     fn try_open_unit(self: &Arc<Self>, unit: UnitRef, start: JournalBlock) -> Result<Open> {
         let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
         let used = MetaBuilder::new(&mut meta, unit.seq(), start).used();
-        let rows = KVec::with_capacity(UNIT_PAGES, GFP_KERNEL)?;
+        let rows = UnitRows::new(self.volatile)?;
         Ok(Open {
             io: Arc::pin_init(
                 pin_init!(UnitIo {
@@ -400,16 +427,7 @@ impl Journal {
             }
         }
         open.used = meta.used();
-        let bit = RowMask::single(row);
-        let mut rows = open.io.rows.lock();
-        if let Some((last, mask)) = rows.last_mut() {
-            if Arc::ptr_eq(last, stripe) {
-                mask.insert(bit);
-                return Ok(());
-            }
-        }
-        rows.push_within_capacity((stripe.clone(), bit))
-            .map_err(|_| ENOSPC)
+        Ok(())
     }
 
     /// Writes the open unit after what the worker has at hand now, so that the
@@ -455,6 +473,7 @@ impl Journal {
         counters.add(Count::UnitBlocks, pages.len().saturating_add(1) as u64);
         MetaBuilder::resume(&mut meta, used).finish(self.seed, crc32c);
         meta_page.write(&meta);
+        io.rows.lock().shrink();
         let unit = io.unit;
         {
             let mut state = self.state.lock();
@@ -511,15 +530,25 @@ impl Journal {
                 unit.seq()
             );
         }
+        // What needs no flush first.
+        self.release_early();
         self.flush();
         self.release();
         self.commit_soon();
     }
 
-    /// Starts a flush of the journal's cache, if rows wait for one.
+    /// Starts a flush of the journal's cache, if rows or users wait for one.
     pub(super) fn flush(self: &Arc<Self>) {
         loop {
-            let Some(ticket) = self.state.lock().log.next_flush(FlushFor::Rows) else {
+            let ticket = {
+                let mut state = self.state.lock();
+                let want = match state.waiters.newest() {
+                    Some(barrier) => FlushFor::RowsAnd(barrier),
+                    None => FlushFor::Rows,
+                };
+                state.log.next_flush(want)
+            };
+            let Some(ticket) = ticket else {
                 return;
             };
             self.array.counters.add(Count::Flushes, 1);
@@ -536,6 +565,7 @@ impl Journal {
             let io = Arc::pin_init(
                 pin_init!(FlushIo {
                     journal: self.clone(),
+                    _turn: Array::enter_now(&self.array),
                     ticket <- new_spinlock!(None, "raid5c::flush"),
                 }),
                 GFP_KERNEL,
@@ -569,13 +599,20 @@ impl Journal {
         self.state.lock().log.flushed(ticket, ok);
     }
 
-    /// Passes the rows of units whose fate is known on to their stripes.
+    /// The journal is gone: whoever waits for it learns that, and nothing of it is kept.
+    pub(super) fn lose(self: &Arc<Self>) {
+        self.state.lock().log.lose();
+        self.release();
+    }
+
+    /// Passes the rows of units whose fate is known on to their stripes, and ends users' flushes.
     pub(super) fn release(self: &Arc<Self>) {
+        self.release_early();
         loop {
             let (io, outcome) = {
                 let mut state = self.state.lock();
                 let Some((unit, outcome)) = state.log.next_stable() else {
-                    return;
+                    break;
                 };
                 let io = state.submitted.get_mut(unit.index()).and_then(Option::take);
                 (io, outcome)
@@ -584,11 +621,46 @@ impl Journal {
                 continue;
             };
             let ok = matches!(outcome, Outcome::Stable);
-            let rows = core::mem::take(&mut *io.rows.lock());
-            for (stripe, rows) in rows {
-                stripe.event(Event::JournalDone { rows, ok });
-                Stripe::handle(&stripe);
-            }
+            let (early, late) = {
+                let mut rows = io.rows.lock();
+                (
+                    core::mem::take(&mut rows.early),
+                    core::mem::take(&mut rows.late),
+                )
+            };
+            self.pass_on(early, ok);
+            self.pass_on(late, ok);
+        }
+        self.end_flushes();
+    }
+
+    /// Passes on the rows that need no more than that their unit is ordered.
+    fn release_early(self: &Arc<Self>) {
+        loop {
+            let io = {
+                let mut state = self.state.lock();
+                let Some(unit) = state.log.next_ordered() else {
+                    return;
+                };
+                state.submitted.get(unit.index()).cloned().flatten()
+            };
+            let Some(io) = io else {
+                continue;
+            };
+            // Whoever takes them tells them: once.
+            let rows = core::mem::take(&mut io.rows.lock().early);
+            self.array.counters.add(
+                Count::RowsEarly,
+                count_rows(rows.iter().map(|(_, rows)| rows)),
+            );
+            self.pass_on(rows, true);
+        }
+    }
+
+    fn pass_on(&self, rows: Rows, ok: bool) {
+        for (stripe, rows) in rows {
+            stripe.event(Event::JournalDone { rows, ok });
+            Stripe::handle(&stripe);
         }
     }
 

@@ -2,12 +2,13 @@
 
 //! What is on its way to the journal: units and flushes.
 
-use super::{journal::Journal, stripe::Stripe};
+use super::{array::OwnTurn, journal::Journal, stripe::Stripe};
 use crate::{
     block::round::{Builder, Done, Label, RoundOwner},
     journal::{
         format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
         log::FlushTicket,
+        ring::MAX_UNIT_BLOCKS,
         unit::UnitRef,
     },
     lib::{checksum::crc32c, noio::NoIo, page::Page, worklist::Worklist},
@@ -19,19 +20,73 @@ use kernel::{
     sync::{Arc, SpinLock},
 };
 
+/// Pages of a unit, at most, and so its rows.
+pub(super) const UNIT_PAGES: usize = MAX_UNIT_BLOCKS as usize - 1;
+
 /// A unit on its way to the journal, or still filling.
 #[pin_data]
 pub(super) struct UnitIo {
     pub(super) journal: Arc<Journal>,
     pub(super) unit: UnitRef,
     #[pin]
-    pub(super) rows: SpinLock<KVec<(Arc<Stripe>, RowMask)>>,
+    pub(super) rows: SpinLock<UnitRows>,
+}
+
+/// Rows of stripes.
+pub(super) type Rows = KVec<(Arc<Stripe>, RowMask)>;
+
+/// The rows of a unit that have not been told yet what became of it.
+pub(super) struct UnitRows {
+    /// They need no more than that the unit is ordered.
+    pub(super) early: Rows,
+    /// They need it to be stable.
+    pub(super) late: Rows,
+}
+
+impl UnitRows {
+    /// None, with room for as many as a unit can have; of the first kind only if `early`.
+    pub(super) fn new(early: bool) -> Result<Self> {
+        let room = if early { UNIT_PAGES } else { 0 };
+        Ok(Self {
+            early: KVec::with_capacity(room, GFP_KERNEL)?,
+            late: KVec::with_capacity(UNIT_PAGES, GFP_KERNEL)?,
+        })
+    }
+
+    /// Frees a list that has nothing: a unit may wait long for its flush.
+    pub(super) fn shrink(&mut self) {
+        for rows in [&mut self.early, &mut self.late] {
+            if rows.is_empty() {
+                *rows = KVec::new();
+            }
+        }
+    }
+
+    /// Adds a row; fails if there is no room.
+    pub(super) fn add(&mut self, stripe: &Arc<Stripe>, row: RowMask, early: bool) -> Result {
+        let rows = if early {
+            &mut self.early
+        } else {
+            &mut self.late
+        };
+        if let Some((last, mask)) = rows.last_mut() {
+            if Arc::ptr_eq(last, stripe) {
+                mask.insert(row);
+                return Ok(());
+            }
+        }
+        rows.push_within_capacity((stripe.clone(), row))
+            .map_err(|_| ENOSPC)
+    }
 }
 
 /// A flush of the journal on its way.
 #[pin_data]
 pub(super) struct FlushIo {
     pub(super) journal: Arc<Journal>,
+    /// The array is not quiesced as long as a flush uses the device: one that
+    /// was overtaken keeps nobody else waiting.
+    pub(super) _turn: OwnTurn,
     #[pin]
     pub(super) ticket: SpinLock<Option<FlushTicket>>,
 }

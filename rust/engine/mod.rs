@@ -8,8 +8,9 @@
 //!    handler)
 //! 2. a shard of the stripe cache
 //! 3. `Stripe::inner`
-//! 4. the rings of idle and of dirty stripes; the cache's waiters; the journal's
-//!    log; `Array::journal`, `reclaim`, `ages` and `hold`
+//! 4. the rings of idle, dirty and full stripes; the cache's waiters; the journal's
+//!    log; a unit's rows; `Array::journal`, `reclaim`, `ages`, `hold` and
+//!    `counters_file`
 //!
 //! `Journal::open` and `reclaiming` are mutexes under which only the log, the
 //! array's small locks and md's own are taken; no stripe is handled there.
@@ -18,6 +19,7 @@ pub(crate) mod array;
 mod cache;
 mod counters;
 mod finish;
+mod flush;
 mod handle;
 mod journal;
 mod journal_io;

@@ -21,7 +21,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{Full, Relaxed},
+    sync::{
+        atomic::{Full, Relaxed},
+        Arc,
+    },
     time::{delay::fsleep, Delta},
 };
 
@@ -49,7 +52,9 @@ impl Journal {
     pub(super) fn row_done(&self, unit: UnitRef) {
         let (wants, spare) = {
             let mut state = self.state.lock();
-            if state.log.row_done(unit, 1).is_err() && !state.log.failed() {
+            let refused = state.log.row_done(unit, 1).is_err();
+            // The log may not have been told yet that its device is gone.
+            if refused && !state.log.failed() && self.device().is_some() {
                 pr_err!(
                     "{}: internal error: a row of journal unit {} is done twice; please report this\n",
                     self.array.mddev.name(),
@@ -191,6 +196,25 @@ impl Journal {
         }
         while state.log.next_stable().is_some() {}
         written
+    }
+
+    /// Flushes what was acknowledged and stays in the journal only. With the array quiesced.
+    pub(super) fn keep_all(self: &Arc<Self>) {
+        if self.is_all_kept() {
+            return;
+        }
+        let Some(rdev) = self.device() else {
+            return;
+        };
+        let Some(ticket) = self.state.lock().log.next_flush(FlushFor::Everything) else {
+            return;
+        };
+        let ok = rdev.flush().is_ok();
+        if !ok {
+            self.device_failed();
+        }
+        self.flushed(ticket, ok);
+        self.release();
     }
 }
 

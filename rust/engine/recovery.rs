@@ -170,6 +170,8 @@ impl Array {
             );
             return Err(EINVAL);
         }
+        // What an earlier journal left in the cache is not this one's.
+        this.drain();
         let tail = this.find_tail(rdev, ring)?;
         let flushed = this.replay_journal(rdev, ring, tail)?;
         let unit = flushed.unit();

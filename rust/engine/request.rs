@@ -3,7 +3,7 @@
 //! Requests of the array's users.
 
 use super::{
-    array::{Array, JournalState, LARGE},
+    array::{Array, LARGE},
     stripe::{rows_of, Attached, Inner, Stripe},
 };
 use crate::{
@@ -30,7 +30,7 @@ impl Array {
         let _noio = NoIo::enter();
         let mut bio = bio;
         if bio.is_preflush() {
-            match this.flush_request(mddev, bio) {
+            match Self::flush_request(this, mddev, bio) {
                 Some(rest) => bio = rest,
                 None => return,
             }
@@ -46,21 +46,6 @@ impl Array {
         } else {
             Self::read(this, mddev, bio);
         }
-    }
-
-    /// Does the flush that came with a request; gives the request back if it
-    /// has data.
-    fn flush_request(&self, mddev: &Mddev, bio: Bio) -> Option<Bio> {
-        if self.journal_state() != JournalState::Works {
-            return bio.flush_members(mddev);
-        }
-        // Whatever completed is stable in the journal.
-        if bio.sectors() == 0 {
-            bio.end();
-            return None;
-        }
-        bio.clear_preflush();
-        Some(bio)
     }
 
     /// Splits what crosses a row of chunks. The queue limits have the block

@@ -342,6 +342,22 @@ impl Stripe {
         inner.st.cached(&inner.strips).any()
     }
 
+    /// Whether anything that was acknowledged is not on the members, but what cannot be written out.
+    pub(super) fn is_unwritten(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.st.not_on_members(&inner.strips).any()
+    }
+
+    /// Whether something cached cannot be written out.
+    pub(super) fn is_stuck(&self) -> bool {
+        let inner = self.inner.lock();
+        inner
+            .st
+            .dirty(&inner.strips)
+            .minus(inner.st.cached(&inner.strips))
+            .any()
+    }
+
     /// Whether a read of `rows` of strip `slot` has to come here.
     pub(super) fn is_newer(&self, slot: usize, rows: RowMask) -> bool {
         let inner = self.inner.lock();

@@ -60,8 +60,8 @@ pub(crate) fn way(strips: impl Iterator<Item = Strip>) -> Way {
 /// A unit that is to be added to the end of a scanned log: one row's parity.
 ///
 /// What lies behind it must not be taken for its successor, which the old log's next unit could be
-/// if it was written and the one before it was not. (Nothing in there was acknowledged, so that this
-/// would do no harm that we know of; it would be luck.)
+/// if it was written and the one before it was not. (Nothing in there was promised to be stable, so
+/// that this would do no harm that we know of; it would be luck.)
 ///
 /// ```text
 ///  ScanReport::extend -> Extension -- next_wiped -> Wiped -- unit_written -> ScanReport, with more

@@ -12,6 +12,8 @@
 //!    the last such unit, because recovery needs a valid meta block to start from.
 //! 3. Units are handed out in sequence order, because recovery stops at the first bad one.
 //! 4. After a failed write or flush nothing later is ever handed out as stable.
+//! 5. Writes that are not to survive a power cut yet may end when [`Log::next_ordered`] has handed
+//!    their unit out, and a user's flush when all such units are stable: `log/ordered.rs`.
 //!
 //! The states of a unit, and what moves it from one to the next, are drawn in `unit.rs`.
 //!
@@ -23,6 +25,7 @@ use super::reserve::Reserve;
 use super::ring::{Extents, Ring};
 use super::unit::{Outcome, Position, Unit, UnitError, UnitExtent, UnitRef, UnitState};
 use core::ops::DerefMut;
+use ordered::Barrier;
 
 /// What [`Log::place`] reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +67,22 @@ pub(crate) enum JournalCache {
     },
 }
 
+/// When a row of the cache is as safe in the journal as its write needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitFor {
+    /// When it would be found by a recovery that sees what the device has: [`Log::next_ordered`].
+    Ordered,
+    /// When it survives a power cut: [`Log::next_stable`].
+    Stable,
+}
+
 /// What a flush is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FlushFor {
-    /// Rows that wait for it; units without rows ride along but are no reason to flush.
+    /// Rows that wait for it; other units ride along but are no reason to flush.
     Rows,
+    /// These, and what a user's flush waits for.
+    RowsAnd(Barrier),
     /// Everything that is written, such as when the log is to become idle.
     Everything,
 }
@@ -94,6 +108,7 @@ pub(crate) struct BadTail;
 /// - In the order of sequences: oldest, `released`, `stable`, `covered`, `ordered`, `next_seq`;
 ///   units before `stable` are at least stable, and so on. (A failure moves the last three back,
 ///   perhaps before `released`.)
+/// - `acked_end` was not behind `ordered` when it was set.
 #[derive(Debug)]
 pub(crate) struct Log<U> {
     units: U,
@@ -113,6 +128,10 @@ pub(crate) struct Log<U> {
     stable: u64,
     /// The first unit that was not handed out.
     released: u64,
+    /// The first unit after all that were handed out as ordered.
+    acked_end: u64,
+    /// The first unit that was not looked at for that; may lie before `stable`.
+    next_to_order: u64,
     flushes: u8,
     failed_from: Option<u64>,
     starved: bool,
@@ -148,6 +167,8 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             covered: head.seq,
             stable: head.seq,
             released: head.seq,
+            acked_end: head.seq,
+            next_to_order: head.seq,
             flushes: 0,
             failed_from: None,
             starved: false,
@@ -211,13 +232,14 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         if self.flushes >= max_flushes || self.covered == self.ordered {
             return None;
         }
-        match want {
-            FlushFor::Rows => {
-                if !self.is_awaited(self.covered, self.ordered) {
-                    return None;
-                }
-            }
-            FlushFor::Everything => {}
+        let others = match want {
+            FlushFor::Rows => false,
+            FlushFor::RowsAnd(barrier) => self.is_uncovered(barrier),
+            FlushFor::Everything => true,
+        };
+        // After a failure the rest waits to learn what became of these units.
+        if !others && !self.failed() && !self.is_awaited(self.covered, self.ordered) {
+            return None;
         }
         self.flushes = self.flushes.saturating_add(1);
         self.covered = self.ordered;
@@ -424,6 +446,11 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         }
     }
 
+    /// Takes note that the journal is gone: what is not stable by now never will be.
+    pub(crate) fn lose(&mut self) {
+        self.fail_from(self.stable);
+    }
+
     /// Takes note that the unit `seq` will not become stable, and so none after it.
     fn fail_from(&mut self, seq: u64) {
         let failed = match self.failed_from {
@@ -527,6 +554,7 @@ fn before(a: u64, b: u64) -> bool {
     ahead != 0 && ahead < 1 << 63
 }
 
+pub(crate) mod ordered;
 mod place;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,8 @@
 //!
 //! The scan starts at the tail and goes from unit to unit while meta blocks and the checksums of all
 //! their pages verify. Nothing of a unit is used before all of it has verified. It ends at the first
-//! unit that does not: later ones were never acknowledged, because units become stable in order.
+//! unit that does not: nobody was promised that later ones are stable, because units become stable
+//! in order.
 //!
 //! ```text
 //! entry of a verified unit      effect

@@ -12,8 +12,8 @@
 //!    |                                    WriteFailed                 Ordered
 //!    |                                         |                         | flushed(ok), or
 //!    |                              next_stable, all earlier              | no volatile cache
-//!    |                              handed out; also for                  v
-//!    |                              every later unit                   Stable
+//!    |                              handed out; also for                  v      (next_ordered may
+//!    |                              every later unit                   Stable    hand it out before)
 //!    |                                         |                         | next_stable, all
 //!    |                                         v                         v earlier handed out
 //!    |<-------------------------------------- Lost                    Released
@@ -91,6 +91,7 @@ pub(crate) struct Unit {
     pub(super) meta_used: usize,
     pub(super) rows: u32,
     pub(super) awaited: bool,
+    pub(super) early: bool,
 }
 
 impl Unit {
@@ -102,6 +103,7 @@ impl Unit {
         meta_used: 0,
         rows: 0,
         awaited: false,
+        early: false,
     };
 }
 

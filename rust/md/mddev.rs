@@ -288,6 +288,12 @@ impl Mddev {
         })
     }
 
+    /// Whether the array's users are told that it has a volatile write cache, and so flush it.
+    pub(crate) fn has_write_cache(&self) -> bool {
+        // SAFETY: A live mddev of a running array; its disk, if it has one, lives as long.
+        unsafe { sys::raid5c_md_write_cache(self.as_ptr()) }
+    }
+
     /// The array's devices. For callbacks in which md keeps the list still.
     pub(crate) fn rdevs(&self) -> impl Iterator<Item = &Rdev> {
         // SAFETY: A live mddev whose list is still, see above.

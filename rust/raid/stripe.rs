@@ -207,7 +207,7 @@ pub(crate) struct State {
     pub(super) ops_cache: RowMask,
     /// ... and it is new parity, for what is cached.
     pub(super) ops_out: RowMask,
-    /// Appended to the journal, not yet stable there.
+    /// Appended to the journal, not yet as safe there as the write needs.
     pub(super) in_journal: RowMask,
     /// Being written to the members.
     pub(super) in_members: RowMask,
@@ -364,7 +364,8 @@ pub(crate) enum Event {
     /// the ops of `failed` rows could not be done: nothing is known of their
     /// pages.
     OpsDone { bad: RowMask, failed: RowMask },
-    /// Rows are stable in the journal, or (`ok` false) will never be.
+    /// Rows are as safe in the journal as their writes need, or (`ok` false) will never be. That is
+    /// stable for whatever goes to the members next; `journal::log` has the rest.
     JournalDone { rows: RowMask, ok: bool },
     /// A write to member `slot` ended. The shell has already told md of an
     /// error, so that the next access says what the member is worth.

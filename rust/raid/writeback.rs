@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  towrite --(read the pages that are written in part)--> caching --> cached
-//!     ^         drain          append data, stable: the write completes   |
+//!     ^         drain          append data: the write completes           |
 //!     |                                                                   | want_out
 //!     +-- pieces that came meanwhile                                      v
 //!  (nothing) <-- landed <-- in_members <-- in_journal <-- in_ops <--------+
@@ -64,6 +64,11 @@ impl State {
     /// Rows with cached strips that are not stuck.
     pub(crate) fn cached(&self, strips: &[Strip]) -> RowMask {
         self.dirty(strips).minus(self.stuck)
+    }
+
+    /// Rows that are acknowledged and not on the members, but those that are stuck.
+    pub(crate) fn not_on_members(&self, strips: &[Strip]) -> RowMask {
+        (self.dirty(strips) | self.acked).minus(self.stuck)
     }
 
     /// Whether something is cached, and of each row with cached strips all data is: written out it
@@ -182,7 +187,7 @@ impl Machine<'_> {
         }
     }
 
-    /// The data of `rows` is stable in the journal: the write is done.
+    /// The data of `rows` is in the journal: the write is done.
     pub(super) fn cached(&mut self, rows: RowMask) {
         for s in self.strips.iter_mut() {
             let new = s.written & rows;

@@ -7,7 +7,7 @@ use super::super::format::{
 };
 use super::super::reserve::Reserve;
 use super::super::unit::{Unit, UnitState};
-use super::{Log, PlaceError, Placed};
+use super::{Log, PlaceError, Placed, WaitFor};
 use core::ops::DerefMut;
 
 /// What is to be placed.
@@ -20,6 +20,8 @@ struct Entries {
     rows: u32,
     /// Whether somebody waits until it is stable.
     awaited: bool,
+    /// Whether somebody waits until it is written, as is all that came before.
+    early: bool,
 }
 
 impl Entries {
@@ -28,6 +30,7 @@ impl Entries {
         pages: 0,
         rows: 0,
         awaited: false,
+        early: false,
     };
 }
 
@@ -77,6 +80,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         &mut self,
         data_pages: u32,
         first: bool,
+        wait: WaitFor,
     ) -> Result<Placed, PlaceError> {
         let bytes = usize::try_from(data_pages)
             .ok()
@@ -86,7 +90,8 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             bytes,
             pages: data_pages,
             rows: u32::from(first),
-            awaited: true,
+            awaited: wait == WaitFor::Stable,
+            early: wait == WaitFor::Ordered,
         };
         self.put(entries, self.reserve.caching(first))
     }
@@ -96,8 +101,8 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         let entries = Entries {
             bytes: parity_bytes(parity_pages)?,
             pages: parity_pages,
-            rows: 0,
             awaited: true,
+            ..Entries::NONE
         };
         self.put(entries, self.reserve.completing())
     }
@@ -128,6 +133,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             pages,
             rows: 1,
             awaited: true,
+            early: false,
         };
         self.put(entries, self.reserve)
     }
@@ -194,6 +200,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         descriptor.blocks = descriptor.blocks.saturating_add(entries.pages);
         descriptor.rows = descriptor.rows.saturating_add(entries.rows);
         descriptor.awaited |= entries.awaited;
+        descriptor.early |= entries.early;
         self.head = self.ring.add(self.head, u64::from(entries.pages));
         Ok(Placed {
             unit,
@@ -235,6 +242,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             meta_used,
             rows: entries.rows,
             awaited: entries.awaited,
+            early: entries.early,
         };
         self.head = self.ring.add(start, u64::from(blocks));
         Ok(Placed {

@@ -2,6 +2,7 @@
 
 //! Every rule of the log by itself; all of them together are tested by `tools/testing/host`.
 
+use super::ordered::Kept;
 use super::*;
 
 const VOLATILE: JournalCache = JournalCache::Volatile { max_flushes: 1 };
@@ -501,10 +502,10 @@ fn cached_rows_keep_room_for_their_parity() {
     // A row may need 1 + 3 blocks, and then 1 + 1; two units each.
     assert_eq!((log.grant(2), log.load()), (2, (1 + 2 * 6, 40)));
     log.give_back(1);
-    let first = log.place_data(2, true).unwrap();
+    let first = log.place_data(2, true, WaitFor::Stable).unwrap();
     assert_eq!((log.cached_rows(), log.load()), (1, (1 + 3 + 2, 40)));
     assert_eq!(log.grant(1), 1);
-    let again = log.place_data(3, false).unwrap();
+    let again = log.place_data(3, false, WaitFor::Ordered).unwrap();
     assert_eq!(again.unit, first.unit);
     assert_eq!(log.cached_rows(), 1, "it is the same row");
     assert!(!log.is_starved());
@@ -527,4 +528,123 @@ fn cached_rows_keep_room_for_their_parity() {
     let lost = row(&mut log);
     log.written(lost, false).unwrap();
     assert_eq!(log.grant(1), 0, "the journal has failed");
+}
+
+/// A log of which rows can be cached, with a volatile cache.
+fn caching_log() -> Log<Vec<Unit>> {
+    let mut log = log_with(8, VOLATILE);
+    log.set_row(3, 1);
+    assert_eq!(log.grant(4), 4);
+    log
+}
+
+/// Places a cached row's data in a unit of its own, which is closed.
+fn data(log: &mut Log<Vec<Unit>>, wait: WaitFor) -> UnitRef {
+    let unit = log.place_data(1, true, wait).unwrap().unit;
+    assert_eq!(log.close_open(), Some(unit));
+    unit
+}
+
+/// What need not survive a power cut yet takes no flush, but its turn.
+#[test]
+fn units_are_ordered_before_they_are_stable() {
+    let mut log = caching_log();
+    let nothing = log.barrier();
+    assert_eq!(log.is_kept(nothing), Kept::Yes);
+    let [a, b] = [0, 1].map(|_| data(&mut log, WaitFor::Ordered));
+    log.written(b, true).unwrap();
+    assert_eq!(log.next_ordered(), None, "the first is not written");
+    log.written(a, true).unwrap();
+    assert_eq!(log.next_flush(FlushFor::Rows), None, "nobody waits");
+    assert_eq!(log.next_ordered(), Some(a));
+    let first = log.barrier();
+    assert_eq!(log.next_ordered(), Some(b));
+    assert_eq!(log.next_ordered(), None, "once each");
+    let both = log.barrier();
+    assert_eq!(log.next_stable(), None);
+    assert_eq!(log.is_kept(first), Kept::NotYet);
+    let ticket = log.next_flush(FlushFor::Everything).unwrap();
+    let c = data(&mut log, WaitFor::Ordered);
+    log.written(c, true).unwrap();
+    assert_eq!(log.next_ordered(), Some(c));
+    log.flushed(ticket, true);
+    assert_eq!(log.is_kept(both), Kept::Yes);
+    assert_eq!(log.is_kept(log.barrier()), Kept::NotYet);
+    assert_eq!(log.next_stable(), Some((a, Outcome::Stable)));
+    // What waits for more than to be ordered has all before it flushed too.
+    let d = data(&mut log, WaitFor::Stable);
+    log.written(d, true).unwrap();
+    assert_eq!(log.next_ordered(), None);
+    let ticket = log.next_flush(FlushFor::Rows).unwrap();
+    log.flushed(ticket, true);
+    assert_eq!(log.is_kept(log.barrier()), Kept::Yes);
+}
+
+/// A unit that both kinds of rows share is handed out twice.
+#[test]
+fn a_unit_may_be_awaited_in_both_ways() {
+    let mut log = caching_log();
+    let unit = log.place_data(1, true, WaitFor::Ordered).unwrap().unit;
+    let same = log.place_data(1, true, WaitFor::Stable).unwrap().unit;
+    assert_eq!(same, unit);
+    assert_eq!(log.close_open(), Some(unit));
+    log.written(unit, true).unwrap();
+    assert_eq!(log.next_ordered(), Some(unit));
+    let ticket = log.next_flush(FlushFor::Rows).unwrap();
+    log.flushed(ticket, true);
+    assert_eq!(log.next_stable(), Some((unit, Outcome::Stable)));
+}
+
+/// What is stable before anybody asked is not handed out as ordered: always so without a cache.
+#[test]
+fn what_is_stable_is_not_ordered_first() {
+    let mut log = log_with(8, JournalCache::None);
+    log.set_row(3, 1);
+    assert_eq!(log.grant(1), 1);
+    let unit = data(&mut log, WaitFor::Ordered);
+    log.written(unit, true).unwrap();
+    assert_eq!(log.next_ordered(), None);
+    assert_eq!(log.is_kept(log.barrier()), Kept::Yes);
+    assert_eq!(log.next_stable(), Some((unit, Outcome::Stable)));
+}
+
+/// After a failure nothing more is ordered, and what was is not known to be kept.
+#[test]
+fn a_failed_journal_keeps_no_promise() {
+    let mut log = caching_log();
+    let [a, b, c] = [0, 1, 2].map(|_| data(&mut log, WaitFor::Ordered));
+    log.written(a, true).unwrap();
+    assert_eq!(log.next_ordered(), Some(a));
+    log.written(b, true).unwrap();
+    let ticket = log.next_flush(FlushFor::Everything).unwrap();
+    let kept = log.barrier();
+    log.flushed(ticket, true);
+    assert_eq!(log.is_kept(kept), Kept::Yes);
+    log.written(c, true).unwrap();
+    assert_eq!(log.next_ordered(), Some(c));
+    let ticket = log.next_flush(FlushFor::Everything).unwrap();
+    log.flushed(ticket, false);
+    assert_eq!(log.is_kept(kept), Kept::Yes);
+    assert_eq!(log.is_kept(log.barrier()), Kept::Never);
+    assert_eq!(log.next_ordered(), None);
+    assert_eq!(log.next_stable(), Some((a, Outcome::Stable)));
+    assert_eq!(log.next_stable(), Some((b, Outcome::Stable)));
+    assert_eq!(log.next_stable(), Some((c, Outcome::Failed)));
+}
+
+/// Units that nobody waited for do not keep others from learning that the journal failed.
+#[test]
+fn after_a_failure_all_units_are_flushed() {
+    let mut log = caching_log();
+    let a = data(&mut log, WaitFor::Ordered);
+    log.written(a, true).unwrap();
+    assert_eq!(log.next_ordered(), Some(a));
+    assert_eq!(log.next_flush(FlushFor::Rows), None);
+    let b = data(&mut log, WaitFor::Ordered);
+    log.written(b, false).unwrap();
+    assert_eq!(log.next_stable(), None, "the first may be stable yet");
+    let ticket = log.next_flush(FlushFor::Rows).expect("it has to be seen");
+    log.flushed(ticket, false);
+    assert_eq!(log.next_stable(), Some((a, Outcome::Failed)));
+    assert_eq!(log.next_stable(), Some((b, Outcome::Failed)));
 }

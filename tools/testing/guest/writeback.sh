@@ -68,12 +68,36 @@ counters()
 		fail "more was written than without a cache"
 }
 
+# With a volatile cache of the journal, writes do not wait for it to be flushed;
+# a flush does. $1: the journal.
+unflushed()
+{
+	local rows flushes
+	rows=$(counter rows_ended_unflushed)
+	if grep -q "write through" "/sys/class/block/${1#/dev/}/queue/write_cache"; then
+		[ "$rows" = 0 ] || fail "$rows rows before a flush of nothing"
+		return
+	fi
+	[ "$rows" -gt 0 ] || fail "all writes waited for a flush"
+	flushes=$(counter journal_flushes_of_users)
+	put --resume --seed $((SEED * 100 + 10)) --ops 100 --threads 2 --big 0 \
+		--fsync 100
+	[ "$(counter journal_flushes_of_users)" -gt "$flushes" ] ||
+		fail "no flush waited"
+	rows=$(counter rows_ended_unflushed)
+	put --resume --seed $((SEED * 100 + 11)) --ops 100 --threads 2 --big 0 \
+		--fua 100
+	[ "$(counter rows_ended_unflushed)" = "$rows" ] ||
+		fail "FUA did not wait for a flush"
+}
+
 # Small writes, read back through the cache and from the members.
 cached()
 {
 	build "$JOURNAL"
 	put --seed $((SEED * 100 + 1)) --ops 2000 --threads 8 --big 5
 	counters cached
+	unflushed "$JOURNAL"
 	verify "while cached"
 	drop_caches
 	verify "while cached, read again"

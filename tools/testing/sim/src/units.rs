@@ -5,7 +5,7 @@
 
 use crate::block::{block_of, crc32c, Block, Page, SEED};
 use crate::journal::format::{MetaBuilder, BLOCK_SIZE};
-use crate::journal::log::{FlushFor, FlushTicket, Log, PlaceError, Placed};
+use crate::journal::log::{FlushFor, FlushTicket, Log, PlaceError, Placed, WaitFor};
 use crate::journal::ring::Ring;
 use crate::journal::unit::{Outcome, Position, Unit, UnitRef};
 use crate::raid::geometry::Geometry;
@@ -147,7 +147,7 @@ impl World {
         }
         if parity.is_empty() {
             let first = s.units[row as usize].is_empty();
-            let placed = self.journal.log.place_data(counts.0, first);
+            let placed = self.journal.log.place_data(counts.0, first, WaitFor::Stable);
             self.promised(i, row, &placed);
             let placed = placed?;
             self.follow(&placed);
