@@ -170,8 +170,11 @@ def powercut_cache_missing(ctx, verdicts):
 
 
 def powercut_cache_writeback(ctx, verdicts):
-    """The same in write-back mode, at level 5 and 6."""
+    """The same in write-back mode, at level 5 and 6.
+
+    There what was neither FUA nor flushed may be lost.
+    """
     for level in (5, 6):
         _play(ctx, verdicts, Plan(f"powercut-cache-writeback-{level}",
                                   cuts=ctx.pick(4, 50), mode="write-back",
-                                  shapes=shapes_of(level)))
+                                  durable=True, shapes=shapes_of(level)))

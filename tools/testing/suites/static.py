@@ -280,11 +280,14 @@ def ackwriter(ctx, verdicts):
     dev, log = ctx.scratch / "ack.dev", ctx.scratch / "ack.log"
     common = ("--dev", dev, "--log", log, "--buffered")
 
-    def fresh():
-        for path, size in ((dev, 8 << 20), (log, 4 << 20)):
+    def empty(*paths):
+        for path in paths:
             path.write_bytes(b"")
             with open(path, "r+b") as handle:
-                handle.truncate(size)
+                handle.truncate(8 << 20)
+
+    def fresh():
+        empty(dev, log)
         rc, out = _ack(program, "write", *common, "--seed", 5, "--ops", 8000,
                        "--read", 10)
         return rc == 0, out
@@ -333,6 +336,30 @@ def ackwriter(ctx, verdicts):
 
     check("finds misplaced data", 1, "holds data of another place",
           misplaced)
+
+    def durable(*args):
+        return _ack(program, "write", *common, "--durable", "--ops", 200,
+                    "--threads", 1, *args)[0] == 0
+
+    # What the last flush did not cover may be gone, and no more.
+    empty(dev, log)
+    good = durable("--fsync", 50)
+    out = _ack(program, "check", *common)[1]
+    count = re.search(r"(\d+) acknowledged writes, (\d+) in flight", out)
+    acked, left = map(int, count.groups()) if count else (0, 0)
+    verdicts.add("ok" if good and acked + left == 200 and acked > 180
+                 else "FAIL", "a flush covers what came before", out[:200])
+    empty(dev)
+    rc, out = _ack(program, "check", *common)
+    verdicts.add("ok" if rc == 1 and "is lost" in out else "FAIL",
+                 "finds a flushed write that is lost", out[:200])
+    empty(dev, log)
+    good = durable("--fsync", 0)
+    empty(dev)
+    good &= durable("--resume", "--fsync", 100)
+    rc, out = _ack(program, "check", *common)
+    verdicts.add("ok" if good and rc == 0 else "FAIL",
+                 "a flush covers nothing of an earlier life", out[:200])
     for path in (dev, log):
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
