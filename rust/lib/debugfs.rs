@@ -52,8 +52,8 @@ struct Entry {
 /// A file; it is removed when this is dropped, which waits for its readers.
 pub(crate) struct Counters<T: Shown> {
     dentry: *mut c_void,
-    /// debugfs has its address.
-    _entry: KBox<Entry>,
+    /// Of a box; debugfs has its address.
+    entry: *mut Entry,
     data: *const T,
     _owns: PhantomData<Arc<T>>,
 }
@@ -74,23 +74,22 @@ impl<T: Shown> Counters<T> {
     /// A file called `name` that shows `data`.
     pub(crate) fn new(name: kernel::fmt::Arguments<'_>, data: Arc<T>) -> Result<Self> {
         let name = CString::try_from_fmt(name)?;
-        let mut entry = KBox::new(
+        let entry = KBox::new(
             Entry {
                 show: Self::show_callback,
-                data: core::ptr::null(),
+                data: Arc::as_ptr(&data).cast(),
             },
             GFP_KERNEL,
         )?;
         let data = Arc::into_raw(data);
-        entry.data = data.cast();
-        let shown = (&raw mut *entry).cast();
+        let entry = KBox::into_raw(entry);
         let dir = DIR.load(Relaxed) as *mut c_void;
         // SAFETY: A string that ends with a zero, a directory or an error
         // pointer, and an entry that lives until after the file's removal.
-        let dentry = unsafe { sys::raid5c_debugfs_file(name.as_char_ptr(), dir, shown) };
+        let dentry = unsafe { sys::raid5c_debugfs_file(name.as_char_ptr(), dir, entry.cast()) };
         Ok(Self {
             dentry,
-            _entry: entry,
+            entry,
             data,
             _owns: PhantomData,
         })
@@ -115,6 +114,8 @@ impl<T: Shown> Drop for Counters<T> {
         // SAFETY: What debugfs gave; removed once.
         unsafe { sys::raid5c_debugfs_remove(self.dentry) };
         // SAFETY: From `into_raw` in `new`; nobody can see it any more.
+        drop(unsafe { KBox::from_raw(self.entry) });
+        // SAFETY: The same.
         drop(unsafe { Arc::from_raw(self.data) });
     }
 }
