@@ -288,14 +288,12 @@ impl Array {
     /// Waits until there is room for more work, and has cached data written out
     /// for it.
     pub(crate) fn wait_room(&self) {
-        if !self.cache.has_room() {
-            // Once it is seen that somebody waits.
-            self.cache.wait_room(|| {
-                if self.may_cache() {
-                    self.wake_reclaim();
-                }
-            });
-        }
+        // Once it is seen that somebody waits.
+        self.cache.wait_room(|| {
+            if self.may_cache() {
+                self.wake_reclaim();
+            }
+        });
     }
 
     /// `stripe_cache_size`.

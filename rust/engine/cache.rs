@@ -249,7 +249,7 @@ impl Cache {
         self.waiters.fetch_sub(1, Full);
     }
 
-    pub(crate) fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         loop {
             let objects = self.objects.load(Relaxed) >= self.max_objects;
             if !objects && !self.budget.is_over() {
