@@ -398,6 +398,22 @@ void raid5c_set_disk_ro(struct mddev *mddev)
 		set_disk_ro(mddev->gendisk, 1);
 }
 
+/* Reads n pages, at most BIO_MAX_VECS, from sector on into pages, and waits. */
+int raid5c_read_pages(struct block_device *bdev, sector_t sector,
+		      struct page **pages, unsigned int n)
+{
+	struct bio *bio = bio_alloc(bdev, n, REQ_OP_READ | REQ_SYNC, GFP_NOIO);
+	unsigned int i;
+	int err;
+
+	bio->bi_iter.bi_sector = sector;
+	for (i = 0; i < n; i++)
+		__bio_add_page(bio, pages[i], PAGE_SIZE, 0);
+	err = submit_bio_wait(bio);
+	bio_put(bio);
+	return err;
+}
+
 int raid5c_flush_bdev(struct block_device *bdev)
 {
 	return blkdev_issue_flush(bdev);

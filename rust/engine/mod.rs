@@ -33,3 +33,4 @@ mod stripe;
 mod sync;
 mod sysfs;
 mod table;
+mod window;

@@ -7,6 +7,7 @@ use super::{
     finish::Finisher,
     journal::{seed, Journal},
     journal_io::write_empty,
+    window::Window,
 };
 use crate::{
     journal::{
@@ -35,19 +36,11 @@ use kernel::{
 /// Members that a journal's meta block has room for a full row of.
 const MAX_DISKS: u32 = 203;
 
-/// The journal's blocks, read one by one.
-struct Device<'a> {
-    rdev: &'a Rdev,
-    page: Page,
-}
-
-impl Source for Device<'_> {
+impl Source for Window<'_> {
     type Error = Error;
 
     fn read(&mut self, block: JournalBlock, buf: &mut [u8; BLOCK_SIZE]) -> Result {
-        self.rdev
-            .page_io(block.sector(), &self.page, false, false)?;
-        self.page.read(buf);
+        self.block(block)?.read(buf);
         Ok(())
     }
 }
@@ -55,8 +48,7 @@ impl Source for Device<'_> {
 /// The members, to which complete rows go.
 struct Replay<'a> {
     array: &'a Array,
-    rdev: &'a Rdev,
-    page: Page,
+    log: Window<'a>,
 }
 
 /// Writes a recovered row's page to a member, if it is there. A member that
@@ -85,9 +77,8 @@ impl Sink for Replay<'_> {
 
     fn complete_row(&mut self, row: DevSector, entries: &[Entry]) -> Result {
         for entry in entries {
-            self.rdev
-                .page_io(entry.block.sector(), &self.page, false, false)?;
-            write_member(self.array, entry.slot.index(), row, &self.page)?;
+            let page = self.log.block(entry.block)?;
+            write_member(self.array, entry.slot.index(), row, page)?;
         }
         Ok(())
     }
@@ -212,11 +203,9 @@ impl Array {
             return Err(EINVAL);
         };
         let mut buf = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
-        let mut device = Device {
-            rdev,
-            page: Page::new()?,
-        };
-        device.read(block, &mut buf)?;
+        let page = Page::new()?;
+        rdev.page_io(block.sector(), &page, false, false)?;
+        page.read(&mut buf);
         match tail_check(&buf, block, seed(self), crc32c) {
             TailState::Valid { seq } => Ok(Position { block, seq }),
             TailState::Unusable(why) => {
@@ -275,14 +264,10 @@ impl Array {
         };
         scan(
             &log,
-            &mut Device {
-                rdev,
-                page: Page::new()?,
-            },
+            &mut Window::new(rdev, ring)?,
             &mut Replay {
                 array: self,
-                rdev,
-                page: Page::new()?,
+                log: Window::new(rdev, ring)?,
             },
             rows,
             Scratch {

@@ -235,6 +235,28 @@ impl Rdev {
         }
     }
 
+    /// Reads as many pages as there are, at most [`MAX_PAGES`], from `sector` of the data area on,
+    /// and waits.
+    pub(crate) fn read_pages(&self, sector: u64, pages: &[Page]) -> Result {
+        let mut raw = [core::ptr::null_mut(); MAX_PAGES];
+        for (raw, page) in raw.iter_mut().zip(pages) {
+            *raw = page.as_ptr();
+        }
+        if pages.len() > MAX_PAGES {
+            return Err(EINVAL);
+        }
+        // SAFETY: A live rdev with an open device, and so many valid pages; sleeps.
+        kernel::error::to_result(unsafe {
+            sys::raid5c_read_pages(
+                self.bdev(),
+                self.data_offset().wrapping_add(sector),
+                raw.as_mut_ptr(),
+                // Lossless: just checked.
+                pages.len() as u32,
+            )
+        })
+    }
+
     /// The device's name: `sdb`.
     pub(crate) fn name(&self) -> RdevName<'_> {
         RdevName(self)
@@ -251,6 +273,9 @@ impl kernel::fmt::Display for RdevName<'_> {
         f.write_str(name.to_str().unwrap_or("?"))
     }
 }
+
+/// The most pages that are read at once; the list of them is on the stack.
+pub(crate) const MAX_PAGES: usize = 64;
 
 /// A counted use of a device, for I/O.
 ///
