@@ -112,7 +112,7 @@ impl Shown for Array {
             writeln!(out, "journal_blocks_used {}", now.used)?;
             writeln!(out, "journal_blocks_promised {}", now.promised)?;
             writeln!(out, "journal_blocks_free {}", now.free)?;
-            writeln!(out, "rows_cached_now {}", now.cached_rows)?;
+            writeln!(out, "rows_cached_now {}", self.cached_rows())?;
         }
         let ((stripes, most), (pages, limit)) = self.cache.load();
         writeln!(out, "stripes {stripes}")?;

@@ -28,6 +28,7 @@ mod ops;
 mod personality;
 mod reclaim;
 mod recovery;
+mod report;
 mod request;
 mod stripe;
 mod sync;

@@ -280,9 +280,7 @@ impl Personality for Array {
         this.hide_counters();
         this.stop_reclaim();
         this.settle();
-        if let Some(journal) = this.journal() {
-            journal.report_cached();
-        }
+        this.report_cached();
         this.stop_journal();
         this.cache.clear();
     }

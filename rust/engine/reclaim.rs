@@ -36,7 +36,6 @@ pub(super) struct Occupancy {
     pub(super) promised: u64,
     /// What is left until the tail, promised blocks included.
     pub(super) free: u64,
-    pub(super) cached_rows: u32,
 }
 
 impl Journal {
@@ -85,25 +84,12 @@ impl Journal {
             used: state.log.used(),
             promised: state.log.promised(),
             free: state.log.free(),
-            cached_rows: state.log.cached_rows(),
         }
     }
 
     /// Rows with data in the log and no parity.
     fn cached_rows(&self) -> u32 {
         self.state.lock().log.cached_rows()
-    }
-
-    /// Says what is left in the journal only, at the end of the array's run.
-    pub(super) fn report_cached(&self) {
-        let rows = self.cached_rows();
-        if rows > 0 {
-            pr_crit!(
-                "{}: cached data of {} rows could not be written to the members, and is in the journal: keep that; it is recovered when the array is assembled with it\n",
-                self.array.mddev.name(),
-                rows
-            );
-        }
     }
 
     /// Whether rows wait for room.

@@ -342,6 +342,22 @@ impl Stripe {
         inner.st.cached(&inner.strips).any()
     }
 
+    /// Calls `f` with each slot of which rows are cached, and these.
+    pub(super) fn for_each_cached(&self, mut f: impl FnMut(usize, RowMask)) {
+        let inner = self.inner.lock();
+        for (slot, strip) in inner.strips.iter().enumerate() {
+            if strip.cached().any() {
+                f(slot, strip.cached());
+            }
+        }
+    }
+
+    /// How many rows are cached.
+    pub(super) fn cached_rows(&self) -> u32 {
+        let inner = self.inner.lock();
+        inner.st.dirty(&inner.strips).count()
+    }
+
     /// Whether anything that was acknowledged is not on the members, but what cannot be written out.
     pub(super) fn is_unwritten(&self) -> bool {
         let inner = self.inner.lock();

@@ -189,6 +189,13 @@ member_fails()
 	clean_up
 }
 
+# Nothing that was acknowledged is said to be lost.
+all_written_out()
+{
+	! dmesg | grep "could not be written to the members" ||
+		fail "what is on the members is said to be lost"
+}
+
 # The journal fails with cached data: that goes to the members, and what is
 # not acknowledged fails.
 journal_fails()
@@ -209,6 +216,7 @@ journal_fails()
 	verify "with the journal gone"
 	no_mismatch "with the journal gone"
 	stop_md
+	all_written_out
 	dmsetup remove_all --force
 	must mdadm --assemble --force --run $MD "${DISK[@]:0:4}"
 	verify "without the journal"
@@ -227,11 +235,63 @@ journal_fails_at_rest()
 	sleep 1
 	verify "with the journal gone"
 	stop_md
+	all_written_out
 	dmsetup remove_all --force
 	must mdadm --assemble --force --run $MD "${DISK[@]:0:4}"
 	drop_caches
 	verify "without the journal"
 	no_mismatch "without the journal"
+	clean_up
+}
+
+# More members fail than parity makes up for while data is cached. That stays
+# in the journal, and comes back when the members do; without the journal it is
+# lost, and it is said what.
+members_lost()
+{
+	local disk i names=() said
+	i=0
+	for disk in "${DISK[0]}" "${DISK[1]}" "${DISK[2]}" "$JOURNAL"; do
+		echo "0 $(blockdev --getsz "$disk") linear $disk 0" |
+			dmsetup create "m$i" || fail "no table"
+		names+=("$disk")
+		DISK[i]=/dev/mapper/m$i
+		i=$((i + 1))
+	done
+	DISK[3]=$1 JOURNAL=/dev/mapper/m3
+	build "$JOURNAL"
+	put --seed $((SEED * 100 + 9)) --ops 200 --threads 6 --span 4M --big 0
+	dmesg -C
+	# Together: one after the other, the last would get what is cached.
+	for i in 0 1 2; do
+		echo "0 $(blockdev --getsz "/dev/mapper/m$i") error" |
+			dmsetup load "m$i" || fail "no new table"
+		dmsetup suspend --nolockfs "m$i"
+	done
+	[ -z "$2" ] || must mdadm $MD --fail "$JOURNAL"
+	echo write-through > $SYS/journal_mode &
+	sleep 0.5
+	for i in 0 1 2; do
+		dmsetup resume "m$i"
+	done
+	wait $!
+	stop_md
+	dmesg | grep "not on the members: sectors" || fail "no range is named"
+	said="is in the journal: keep that"
+	[ -z "$2" ] || said="these writes are lost"
+	dmesg | grep "$said" || fail "nobody says \"$said\""
+	for i in 0 1 2; do
+		echo "0 $(blockdev --getsz "${names[i]}") linear ${names[i]} 0" |
+			dmsetup load "m$i" || fail "no old table"
+		dmsetup suspend --nolockfs "m$i"
+		dmsetup resume "m$i"
+	done
+	if [ -z "$2" ]; then
+		must mdadm --assemble --force --run $MD "${DISK[@]:0:4}" "$JOURNAL"
+		[ "$(get array_state)" != readonly ] || must mdadm --readwrite $MD
+		verify "when the members are back"
+		no_mismatch "when the members are back"
+	fi
 	clean_up
 }
 
@@ -271,5 +331,9 @@ try data-member-fails member_fails 1
 try parity-member-fails member_fails 3
 try journal-fails journal_fails
 try journal-fails-at-rest journal_fails_at_rest
-[ "$MODULE" != raid5c ] || try started started
+if [ "$MODULE" = raid5c ]; then
+	try members-lost members_lost "${DISK[3]}" ""
+	try members-and-journal-lost members_lost "${DISK[3]}" 3
+	try started started
+fi
 finish

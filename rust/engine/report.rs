@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is said of cached data that the members never got, at the end of an array's run.
+
+use super::{
+    array::{Array, JournalState},
+    stripe::Stripe,
+};
+use crate::raid::{
+    mask::RowMask,
+    units::{DevSector, Slot},
+};
+use kernel::prelude::*;
+
+/// Ranges that are named at most.
+const NAMED: u32 = 64;
+
+impl Array {
+    /// Rows that are cached.
+    pub(super) fn cached_rows(&self) -> u32 {
+        let mut rows = 0u32;
+        self.for_each_stripe(|stripe| rows = rows.saturating_add(stripe.cached_rows()));
+        rows
+    }
+
+    /// Says what is in the journal only, if that is still there, and where in the array it lies.
+    pub(super) fn report_cached(&self) {
+        let rows = self.cached_rows();
+        if rows == 0 {
+            return;
+        }
+        let name = self.mddev.name();
+        if self.journal_state() == JournalState::Works {
+            pr_crit!(
+                "{}: cached data of {} rows could not be written to the members, and is in the journal: keep that; it is recovered when the array is assembled with it\n",
+                name,
+                rows
+            );
+        } else {
+            pr_crit!(
+                "{}: cached data of {} rows could not be written to the members, and the journal failed: these writes are lost, restore what follows from a backup\n",
+                name,
+                rows
+            );
+        }
+        let mut ranges = 0u32;
+        self.for_each_stripe(|stripe| {
+            stripe
+                .for_each_cached(|slot, rows| self.report_ranges(stripe, slot, rows, &mut ranges));
+        });
+        if ranges > NAMED {
+            pr_crit!("{}: ... and {} more ranges\n", name, ranges - NAMED);
+        }
+    }
+
+    fn report_ranges(&self, stripe: &Stripe, slot: usize, rows: RowMask, ranges: &mut u32) {
+        for (start, n) in rows.runs() {
+            *ranges = ranges.saturating_add(1);
+            if *ranges > NAMED {
+                continue;
+            }
+            let first = u64::from(start).wrapping_mul(8);
+            let dev = DevSector::new(stripe.sector().wrapping_add(first));
+            let slot = Slot::new(u16::try_from(slot).unwrap_or(u16::MAX));
+            let Some(at) = self.geo.unmap(dev, slot) else {
+                continue;
+            };
+            pr_crit!(
+                "{}: not on the members: sectors {}+{} of the array\n",
+                self.mddev.name(),
+                at.get(),
+                n.saturating_mul(8)
+            );
+        }
+    }
+
+    fn for_each_stripe(&self, mut f: impl FnMut(&Stripe)) {
+        // Nothing is found, so that it looks at all.
+        let _ = self.cache.find_from(0, |stripe| {
+            f(stripe);
+            false
+        });
+    }
+}
