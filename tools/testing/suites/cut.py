@@ -114,7 +114,7 @@ class Series:
                 f"--big {rng.choice((0, 5, 90) if self.plan.mode else (0, 5, 30))} "
                 f"--align {rng.choice((1, 1, 8))} "
                 f"--fua {rng.choice((10, 40) if durable else (0, 5))} "
-                f"--fsync {rng.choice((10, 30) if durable else (0, 3))} "
+                f"--fsync {rng.choice((0, 10, 30) if durable else (0, 3))} "
                 f"{'--durable ' if durable else ''}"
                 f"--read {rng.choice((0, 10))} --span {self.plan.span} "
                 f"--{'ops 500' if ending else 'seconds 120'}")
