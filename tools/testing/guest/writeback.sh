@@ -196,6 +196,17 @@ all_written_out()
 		fail "what is on the members is said to be lost"
 }
 
+# No array is left in memory: each has workqueues with threads.
+nothing_left()
+{
+	local n=0
+	while pgrep -x "kworker/R-raid5" > /dev/null; do
+		n=$((n + 1))
+		[ $n -lt 50 ] || fail "left: $(ps -eo comm | grep raid5 | tr '\n' ' ')"
+		sleep 0.1
+	done
+}
+
 # The journal fails with cached data: that goes to the members, and what is
 # not acknowledged fails.
 journal_fails()
@@ -236,6 +247,7 @@ journal_fails_at_rest()
 	verify "with the journal gone"
 	stop_md
 	all_written_out
+	nothing_left
 	dmsetup remove_all --force
 	must mdadm --assemble --force --run $MD "${DISK[@]:0:4}"
 	drop_caches
@@ -279,6 +291,7 @@ members_lost()
 	dmesg | grep "not on the members: sectors" || fail "no range is named"
 	said="is in the journal: keep that"
 	[ -z "$2" ] || said="these writes are lost"
+	nothing_left
 	dmesg | grep "$said" || fail "nobody says \"$said\""
 	for i in 0 1 2; do
 		echo "0 $(blockdev --getsz "${names[i]}") linear ${names[i]} 0" |
