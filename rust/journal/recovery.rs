@@ -80,6 +80,10 @@ pub(crate) trait Sink {
     /// Writes a complete row's pages from the journal to the members; the last entries are the
     /// row's parity. The same row may come again, newer.
     fn complete_row(&mut self, row: DevSector, entries: &[Entry]) -> Result<(), Self::Error>;
+
+    /// All that a unit says is done; the reports tell what the scan had found before it, and with
+    /// it. For who wants to watch.
+    fn unit_done(&mut self, _before: &ScanReport, _after: &ScanReport) {}
 }
 
 /// The rows that have data in the log and no parity after it.
@@ -429,6 +433,7 @@ impl<R: Source, W: Sink, M: Pending, C: Fn(u32, &[u8]) -> u32> Scan<'_, R, W, M,
                 Ok(pages) => pages,
                 Err(end) => break end,
             };
+            let before = self.report;
             self.apply(&unit, block)?;
             let blocks = pages.saturating_add(1);
             self.left = self.left.saturating_sub(blocks);
@@ -437,6 +442,7 @@ impl<R: Source, W: Sink, M: Pending, C: Fn(u32, &[u8]) -> u32> Scan<'_, R, W, M,
                 block: log.ring.add(block, blocks),
                 seq: seq.wrapping_add(1),
             };
+            self.sink.unit_done(&before, &self.report);
         };
         self.report.end_reason = reason;
         self.report.data_only_rows = self.pending.rows();
