@@ -13,6 +13,7 @@
 #include <linux/raid/md_u.h>
 #include "md.h"
 #include "md-bitmap.h"
+#include "raid5c_trace_enums.h"
 
 /* Request flags that are macros with a cast, which bindgen cannot evaluate. */
 enum {

@@ -17,6 +17,7 @@
 #include <linux/sysfs.h>
 #include <linux/version.h>
 #include "raid5c_bindings.h"
+#include "raid5c_trace.h"
 
 /* A page is a row everywhere here, and a row is 4 KiB on disk. */
 static_assert(PAGE_SIZE == 4096);
@@ -572,4 +573,96 @@ void *raid5c_debugfs_file(const char *name, void *dir, void *shown)
 void raid5c_debugfs_remove(void *entry)
 {
 	debugfs_remove(entry);
+}
+
+/*
+ * Trace events. Who asks first whether an event is on computes nothing for one
+ * that is off; without CONFIG_TRACEPOINTS none ever is.
+ */
+
+bool raid5c_append_is_on(void)
+{
+	return trace_raid5c_append_enabled();
+}
+
+void raid5c_trace_append(dev_t dev, u64 seq, u64 sector, u32 data, u32 parity,
+			 u8 kind)
+{
+	trace_raid5c_append(dev, seq, sector, data, parity, kind);
+}
+
+bool raid5c_unit_written_is_on(void)
+{
+	return trace_raid5c_unit_written_enabled();
+}
+
+void raid5c_trace_unit_written(dev_t dev, u64 seq, u64 start, u32 blocks,
+			       bool ok)
+{
+	trace_raid5c_unit_written(dev, seq, start, blocks, ok);
+}
+
+bool raid5c_unit_stable_is_on(void)
+{
+	return trace_raid5c_unit_stable_enabled();
+}
+
+void raid5c_trace_unit_stable(dev_t dev, u64 seq, u32 rows, bool ok)
+{
+	trace_raid5c_unit_stable(dev, seq, rows, ok);
+}
+
+bool raid5c_write_out_is_on(void)
+{
+	return trace_raid5c_write_out_enabled();
+}
+
+void raid5c_trace_write_out(dev_t dev, u8 why, u64 stripes)
+{
+	trace_raid5c_write_out(dev, why, stripes);
+}
+
+bool raid5c_tail_move_is_on(void)
+{
+	return trace_raid5c_tail_move_enabled();
+}
+
+void raid5c_trace_tail_move(dev_t dev, u64 from, u64 to, u64 seq, u64 freed)
+{
+	trace_raid5c_tail_move(dev, from, to, seq, freed);
+}
+
+bool raid5c_replay_unit_is_on(void)
+{
+	return trace_raid5c_replay_unit_enabled();
+}
+
+void raid5c_trace_replay_unit(dev_t dev, u64 seq, u64 start, u64 blocks,
+			      u64 data, u64 parity, u64 replayed, u64 dropped)
+{
+	trace_raid5c_replay_unit(dev, seq, start, blocks, data, parity,
+				 replayed, dropped);
+}
+
+bool raid5c_replay_scanned_is_on(void)
+{
+	return trace_raid5c_replay_scanned_enabled();
+}
+
+void raid5c_trace_replay_scanned(dev_t dev, u64 units, u64 replayed,
+				 u64 dropped, u64 pending, u64 block, u64 seq,
+				 u8 end)
+{
+	trace_raid5c_replay_scanned(dev, units, replayed, dropped, pending,
+				    block, seq, end);
+}
+
+bool raid5c_replay_finish_is_on(void)
+{
+	return trace_raid5c_replay_finish_enabled();
+}
+
+void raid5c_trace_replay_finish(dev_t dev, u64 sector, u32 data, bool logged)
+{
+	trace_raid5c_replay_finish(dev, sector, data, logged);
 }

@@ -21,6 +21,7 @@ use crate::{
     lib::{
         checksum::{crc32c, crc32c_page},
         page::Page,
+        trace::{trace, ReplayFinish},
     },
     md::rdev::Rdev,
     raid::{mask::RowMask, stripe::Access, units::DevSector},
@@ -140,7 +141,8 @@ impl<'a> Finisher<'a> {
             }
         }
         ops::reconstruct(&mut self.work, ROW)?;
-        if !self.log_parity(report, row)? {
+        let logged = self.log_parity(report, row)?;
+        if !logged {
             self.unlogged = self.unlogged.wrapping_add(1);
         }
         for i in 0..n {
@@ -151,6 +153,12 @@ impl<'a> Finisher<'a> {
         for slot in [Some(place.p), place.q].into_iter().flatten() {
             write_member(self.array, slot, row, self.page(slot)?)?;
         }
+        trace(|| ReplayFinish {
+            dev: self.array.mddev.dev(),
+            row,
+            data: n,
+            logged,
+        });
         Ok(())
     }
 

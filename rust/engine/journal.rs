@@ -29,6 +29,7 @@ use crate::{
         checksum::{crc32c, crc32c_page},
         noio::NoIo,
         page::Page,
+        trace::{trace, Append, Kind, UnitStable, UnitWritten},
         worklist::{impl_has_node, Node, Posted},
     },
     md::rdev::{Rdev, RdevFlag, RdevRef, RdevSlot},
@@ -308,6 +309,10 @@ impl Journal {
                 .and_then(|()| open.io.rows.lock().add(stripe, RowMask::single(row), early)),
             None => Err(EINVAL),
         };
+        if entered.is_ok() {
+            let dev = stripe.row_sector(row);
+            self.note_row(placed.unit, dev, (data, parity), first);
+        }
         drop(guard);
         if let Some(full) = full {
             self.submit(full);
@@ -323,7 +328,6 @@ impl Journal {
             self.device_failed();
             return Err(PlaceError::Failed);
         }
-        self.count_row(data, parity, first);
         Ok(first.then_some(placed.unit))
     }
 
@@ -333,15 +337,24 @@ impl Journal {
         self.volatile && !work.is_fua(row) && self.array.mddev.has_write_cache()
     }
 
-    /// Counts a row with that many pages in the journal.
-    fn count_row(&self, data: u32, parity: u32, first: bool) {
+    /// Counts and traces a row with that many pages of data and of parity in a
+    /// unit, which is open, so that nothing is told of the unit before.
+    fn note_row(&self, unit: UnitRef, row: DevSector, (data, parity): (u32, u32), first: bool) {
         let counters = &self.array.counters;
-        let what = match (data, parity) {
-            (0, _) => Count::RowsOut,
-            (_, 0) if first => Count::RowsCached,
-            (_, 0) => Count::RowsRewritten,
-            (_, _) => Count::RowsLogged,
+        let (what, kind) = match (data, parity) {
+            (0, _) => (Count::RowsOut, Kind::WrittenOut),
+            (_, 0) if first => (Count::RowsCached, Kind::Cached),
+            (_, 0) => (Count::RowsRewritten, Kind::CachedAgain),
+            (_, _) => (Count::RowsLogged, Kind::Logged),
         };
+        trace(|| Append {
+            dev: self.array.mddev.dev(),
+            seq: unit.seq(),
+            row,
+            data,
+            parity,
+            kind,
+        });
         counters.add(what, 1);
         if parity == 0 {
             let pages = data.saturating_add(self.array.geo.parity_disks());
@@ -395,7 +408,7 @@ impl Journal {
 
     /// Puts a row's entries and pages into the open unit: data, then parity.
     fn enter_row(&self, open: &mut Open, stripe: &Arc<Stripe>, work: &Handler, row: u32) -> Result {
-        let dev = DevSector::new(stripe.sector().wrapping_add(u64::from(row).wrapping_mul(8)));
+        let dev = stripe.row_sector(row);
         let mut meta = MetaBuilder::resume(&mut open.meta, open.used);
         for (slot, task) in work.tasks.iter().enumerate() {
             let data = !work.place.is_parity(slot) && !work.out.has(row);
@@ -522,6 +535,11 @@ impl Journal {
         if !ok {
             self.device_failed();
         }
+        trace(|| {
+            let extent = self.state.lock().log.unit_extent(unit)?;
+            let dev = self.array.mddev.dev();
+            Some(UnitWritten { dev, extent, ok })
+        });
         let stale = self.state.lock().log.written(unit, ok).is_err();
         if stale {
             pr_err!(
@@ -609,18 +627,25 @@ impl Journal {
     pub(super) fn release(self: &Arc<Self>) {
         self.release_early();
         loop {
-            let (io, outcome) = {
+            let (io, ok) = {
                 let mut state = self.state.lock();
                 let Some((unit, outcome)) = state.log.next_stable() else {
                     break;
                 };
                 let io = state.submitted.get_mut(unit.index()).and_then(Option::take);
-                (io, outcome)
+                let Some(io) = io else {
+                    continue;
+                };
+                let ok = matches!(outcome, Outcome::Stable);
+                // With the lock held, which keeps the events in order.
+                trace(|| UnitStable {
+                    dev: self.array.mddev.dev(),
+                    seq: unit.seq(),
+                    rows: io.row_count(),
+                    ok,
+                });
+                (io, ok)
             };
-            let Some(io) = io else {
-                continue;
-            };
-            let ok = matches!(outcome, Outcome::Stable);
             let (early, late) = {
                 let mut rows = io.rows.lock();
                 (

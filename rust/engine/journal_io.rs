@@ -41,6 +41,8 @@ pub(super) struct UnitRows {
     pub(super) early: Rows,
     /// They need it to be stable.
     pub(super) late: Rows,
+    /// How many rows were added.
+    all: u32,
 }
 
 impl UnitRows {
@@ -50,6 +52,7 @@ impl UnitRows {
         Ok(Self {
             early: KVec::with_capacity(room, GFP_KERNEL)?,
             late: KVec::with_capacity(UNIT_PAGES, GFP_KERNEL)?,
+            all: 0,
         })
     }
 
@@ -69,6 +72,7 @@ impl UnitRows {
         } else {
             &mut self.late
         };
+        self.all = self.all.saturating_add(row.count());
         if let Some((last, mask)) = rows.last_mut() {
             if Arc::ptr_eq(last, stripe) {
                 mask.insert(row);
@@ -77,6 +81,13 @@ impl UnitRows {
         }
         rows.push_within_capacity((stripe.clone(), row))
             .map_err(|_| ENOSPC)
+    }
+}
+
+impl UnitIo {
+    /// How many rows it has, told or not.
+    pub(super) fn row_count(&self) -> u32 {
+        self.rows.lock().all
     }
 }
 

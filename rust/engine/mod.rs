@@ -9,8 +9,8 @@
 //! 2. a shard of the stripe cache
 //! 3. `Stripe::inner`
 //! 4. the rings of idle, dirty and full stripes; the cache's waiters; the journal's
-//!    log; a unit's rows; `Array::journal`, `reclaim`, `ages`, `hold` and
-//!    `counters_file`
+//!    log; `Array::journal`, `reclaim`, `ages`, `hold` and `counters_file`
+//! 5. the rows of a journal's unit
 //!
 //! `Journal::open` and `reclaiming` are mutexes under which only the log, the
 //! array's small locks and md's own are taken; no stripe is handled there.

@@ -16,7 +16,11 @@ use crate::{
         tail::{Closing, TailMove},
         unit::UnitRef,
     },
-    lib::{clock::seconds, noio::NoIo},
+    lib::{
+        clock::seconds,
+        noio::NoIo,
+        trace::{trace, TailMoved, Why, WriteOut},
+    },
     md::{rdev::Rdev, thread::Worker},
 };
 use kernel::{
@@ -122,7 +126,8 @@ impl Journal {
             return false;
         }
         let tail = begun.members_flushed();
-        rdev.set_journal_tail(tail.position().block.sector());
+        let to = tail.position();
+        rdev.set_journal_tail(to.block.sector());
         // Looks at `ro` again, with the lock held: md writes no superblock then.
         let written = if locked {
             self.array.mddev.update_sb_locked()
@@ -142,6 +147,11 @@ impl Journal {
             let _ = rdev.discard(start.sector(), n.wrapping_mul(8));
         }
         self.array.counters.add(Count::TailMoves, 1);
+        trace(|| TailMoved {
+            dev: self.array.mddev.dev(),
+            to,
+            freed: extents,
+        });
         freed.discarded(&mut self.state.lock().log).is_ok()
     }
 
@@ -327,6 +337,7 @@ impl Array {
         }
         if done > 0 {
             self.counters.wrote_out(reason);
+            self.trace_write_out(Why::Reason(reason), done);
         }
         // What was taken off the list may have been the last to keep its pages.
         self.cache.notify();
@@ -382,10 +393,21 @@ impl Array {
         done
     }
 
+    fn trace_write_out(&self, why: Why, stripes: usize) {
+        trace(|| WriteOut {
+            dev: self.mddev.dev(),
+            why,
+            stripes,
+        });
+    }
+
     /// Has everything that is cached written out, or what of it can be.
     pub(super) fn write_out_all(&self) {
-        self.write_out(usize::MAX, true);
-        self.write_out_rest(usize::MAX);
+        let listed = self.write_out(usize::MAX, true);
+        let done = listed.wrapping_add(self.write_out_rest(usize::MAX));
+        if done > 0 {
+            self.trace_write_out(Why::Emptied, done);
+        }
         // What was taken off the lists may have been the last to keep its pages.
         self.cache.notify();
     }

@@ -20,7 +20,12 @@ use crate::{
         tail::Flushed,
         unit::Position,
     },
-    lib::{checksum::crc32c, page::Page, show::Show},
+    lib::{
+        checksum::crc32c,
+        page::Page,
+        show::Show,
+        trace::{trace, ReplayScanned, ReplayUnit},
+    },
     md::{
         mddev::{Flag, Mddev},
         rdev::{Rdev, RdevFlag},
@@ -49,6 +54,7 @@ impl Source for Window<'_> {
 struct Replay<'a> {
     array: &'a Array,
     log: Window<'a>,
+    ring: Ring,
 }
 
 /// Writes a recovered row's page to a member, if it is there. A member that
@@ -81,6 +87,15 @@ impl Sink for Replay<'_> {
             write_member(self.array, entry.slot.index(), row, page)?;
         }
         Ok(())
+    }
+
+    fn unit_done(&mut self, before: &ScanReport, after: &ScanReport) {
+        trace(|| ReplayUnit {
+            dev: self.array.mddev.dev(),
+            ring: self.ring,
+            before,
+            after,
+        });
     }
 }
 
@@ -268,6 +283,7 @@ impl Array {
             &mut Replay {
                 array: self,
                 log: Window::new(rdev, ring)?,
+                ring,
             },
             rows,
             Scratch {
@@ -289,6 +305,10 @@ impl Array {
 
     /// Says what was found.
     fn tell(&self, rdev: &Rdev, report: &ScanReport) {
+        trace(|| ReplayScanned {
+            dev: self.mddev.dev(),
+            report: *report,
+        });
         pr_info!(
             "{}: {}: journal recovery: {}\n",
             self.mddev.name(),

@@ -19,6 +19,7 @@ use crate::{
     raid::{
         mask::RowMask,
         stripe::{apply, Actions, Event, Policy, State, Strip},
+        units::DevSector,
     },
 };
 use kernel::{
@@ -245,6 +246,11 @@ impl Stripe {
     /// First member sector.
     pub(crate) fn sector(&self) -> u64 {
         self.array.stripe_sector(self.index).get()
+    }
+
+    /// First member sector of one of its rows.
+    pub(super) fn row_sector(&self, row: u32) -> DevSector {
+        DevSector::new(self.sector().wrapping_add(u64::from(row).wrapping_mul(8)))
     }
 
     /// The cache's link.

@@ -116,6 +116,8 @@ impl Mddev {
         ok_start_degraded, ok_start_degraded, i32);
     field!(/// Non-zero if the array may not be written.
         ro, ro, i32);
+    field!(/// The device number, as trace events have it.
+        dev, unit, u32);
     field!(/// Size is managed by user space.
         external_size, external_size, i32);
 
