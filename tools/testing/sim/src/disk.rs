@@ -252,6 +252,11 @@ impl<P: Sectors> Disk<P> {
         out
     }
 
+    /// Whether a power cut may change the page.
+    pub(crate) fn is_risky(&self, at: usize) -> bool {
+        self.is_written(at) || self.cached.iter().any(|c| c.at == at)
+    }
+
     /// Whether a power cut would change nothing.
     pub(crate) fn is_safe(&self) -> bool {
         self.cached.is_empty() && self.flying.is_empty()

@@ -6,7 +6,7 @@ use crate::block::{crc32c, Block, Page, SEED};
 use crate::disk::{Disk, Sectors};
 use crate::gf::{p_of, q_of, Row};
 use crate::journal::format::{JournalBlock, MetaBuilder, BLOCK_SIZE};
-use crate::model::Model;
+use crate::model::{Eyes, Model};
 use crate::raid::geometry::Geometry;
 use crate::raid::units::{DevSector, Slot};
 use crate::setup::Setup;
@@ -148,14 +148,14 @@ impl Hardware {
     }
 
     /// Judges a row that nothing is done to: its parity, and every sector of its data, also those of
-    /// lost members; `cut` after a power cut. Gives each sector to `settle`. Where something is cached
+    /// lost members, as `eyes` see it. Gives each sector to `settle`. Where something is cached
     /// that is newer, data is that.
     pub(crate) fn judge_row(
         &self,
         row: usize,
         (good, cached): (&[bool], &dyn Fn(usize) -> Option<Page>),
         model: &Model,
-        (now, cut): (u64, bool),
+        (now, eyes): (u64, Eyes),
         mut settle: impl FnMut(u64, u64),
     ) -> Result<(), Fault> {
         let Some((data, right)) = self.data(row, good) else {
@@ -166,26 +166,12 @@ impl Hardware {
         };
         for (slot, page) in data {
             let page = cached(slot).unwrap_or(page);
-            for (k, value) in page.iter().enumerate() {
-                let dev = DevSector::new((row * 8 + k) as u64);
-                let Some(at) = self.geo.unmap(dev, Slot::new(slot as u16)) else {
-                    continue;
-                };
-                model
-                    .explain(at.get(), *value, now, cut)
-                    .map_err(|why| Fault {
-                        kind: "data is lost or wrong",
-                        text: format!(
-                            "{why}; member {slot}, row {row}{}",
-                            if good[slot] {
-                                ""
-                            } else {
-                                ", computed from the others"
-                            }
-                        ),
-                    })?;
-                settle(at.get(), *value);
-            }
+            let how = if good[slot] {
+                ""
+            } else {
+                ", computed from the others"
+            };
+            self.judge_page(row, slot, (&page, how), model, (now, eyes), &mut settle)?;
         }
         if right {
             return Ok(());
@@ -194,6 +180,50 @@ impl Hardware {
             kind: "parity does not agree with data",
             text: format!("row {row}"),
         })
+    }
+
+    /// Judges a row's data on the members that are `here`, and no more.
+    pub(crate) fn judge_data(
+        &self,
+        row: usize,
+        here: &[bool],
+        model: &Model,
+        judged: (u64, Eyes),
+    ) -> Result<(), Fault> {
+        let place = self.geo.placement(DevSector::new(row as u64 * 8));
+        for slot in (0..self.members.len()).filter(|s| here[*s]) {
+            if !place.is_parity(Slot::new(slot as u16)) {
+                let page = self.members[slot].read(row);
+                self.judge_page(row, slot, (page, ""), model, judged, &mut |_, _| {})?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges every sector of a page of data.
+    fn judge_page(
+        &self,
+        row: usize,
+        slot: usize,
+        (page, how): (&Page, &str),
+        model: &Model,
+        (now, eyes): (u64, Eyes),
+        settle: &mut impl FnMut(u64, u64),
+    ) -> Result<(), Fault> {
+        for (k, value) in page.iter().enumerate() {
+            let dev = DevSector::new((row * 8 + k) as u64);
+            let Some(at) = self.geo.unmap(dev, Slot::new(slot as u16)) else {
+                continue;
+            };
+            model
+                .explain(at.get(), *value, now, eyes)
+                .map_err(|why| Fault {
+                    kind: "data is lost or wrong",
+                    text: format!("{why}; member {slot}, row {row}{how}"),
+                })?;
+            settle(at.get(), *value);
+        }
+        Ok(())
     }
 }
 

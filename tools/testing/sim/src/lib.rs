@@ -26,6 +26,7 @@ mod hardware;
 mod members;
 mod model;
 mod ops;
+mod power;
 mod reclaim;
 mod recover;
 mod runner;
@@ -37,6 +38,7 @@ mod story;
 mod stripe;
 mod tape;
 mod units;
+mod users;
 mod world;
 
 pub use exhaust::{exhaust, Counts, Scope, Violation};

@@ -33,11 +33,24 @@ const WRITE_BACK: u64 = 1 << 40;
 /// Seeds with this bit are of machines that may stop while the disks keep their power.
 const STOPS: u64 = 1 << 41;
 
-/// The nth seed of a campaign: every other one has a write-back cache, and of both every other one a
-/// machine that stops.
+/// Seeds with this bit have early acknowledgement, and users that flush, if they have a write-back cache.
+const EARLY: u64 = 1 << 42;
+
+/// The kinds of seeds that a campaign has: a third each without a write-back cache, with one whose
+/// writes wait until they are stable, and with early acknowledgement; in half of all, machines stop.
+const KINDS: [u64; 6] = [
+    0,
+    WRITE_BACK,
+    STOPS,
+    STOPS | WRITE_BACK,
+    EARLY | WRITE_BACK,
+    EARLY | STOPS | WRITE_BACK,
+];
+
+/// The nth seed of a campaign.
 fn nth_seed(plan: &Plan, nth: u64) -> u64 {
-    let seed = plan.seed.wrapping_add(nth / 4);
-    seed | [0, WRITE_BACK, STOPS, STOPS | WRITE_BACK][(nth % 4) as usize]
+    let kinds = KINDS.len() as u64;
+    plan.seed.wrapping_add(nth / kinds) | KINDS[(nth % kinds) as usize]
 }
 
 /// What a run is of, besides what its tape says.
@@ -45,6 +58,7 @@ fn nth_seed(plan: &Plan, nth: u64) -> u64 {
 pub(crate) struct Kind {
     pub(crate) write_back: bool,
     pub(crate) stops: bool,
+    pub(crate) early: bool,
     bug: Option<Bug>,
 }
 
@@ -53,6 +67,7 @@ impl Kind {
         Self {
             write_back: seed & WRITE_BACK != 0,
             stops: seed & STOPS != 0,
+            early: seed & EARLY != 0 && seed & WRITE_BACK != 0,
             bug,
         }
     }

@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens next: the choice among all that could, the power switch, and the end of a run.
+//! What happens next: the choice among all that could, and the end of a run.
 
-use crate::journal::recovery::EndKind;
 use crate::raid::mask::RowMask;
 use crate::raid::stripe::Access;
-use crate::raid::units::ArraySector;
 use crate::reclaim::Reclaim;
-use crate::recover::{recover, Recovered, Troubles};
-use crate::setup::Bug;
-use crate::story::{judge, tell, Fault};
-use crate::stripe::Part;
-use crate::tape::Tape;
-use crate::units::Journal;
-use crate::world::{Direct, World};
+use crate::story::{judge, tell};
+use crate::world::World;
 
 /// Something that can happen now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +15,9 @@ pub(crate) enum Step {
     Look(usize),
     Deliver,
     Pop,
+    PopOrdered,
+    TakeEarly,
+    UserFlushGoOn,
     Io,
     Direct,
     Submit,
@@ -42,6 +38,7 @@ pub(crate) enum Step {
     Write,
     Read,
     DirectStart,
+    UserFlushStart,
     Peek,
     Crash,
     ReclaimAnyway,
@@ -54,7 +51,10 @@ pub(crate) enum Step {
 }
 
 /// Kinds of steps.
-pub(crate) const STEPS: usize = 30;
+pub(crate) const STEPS: usize = 34;
+
+/// Those that all runs have; the others are about early acknowledgements and flushes.
+pub(crate) const COMMON_STEPS: usize = 30;
 
 impl Step {
     /// Which kind of step it is.
@@ -90,6 +90,10 @@ impl Step {
             Self::Suspend | Self::Toggle => 27,
             Self::FailMember => 28,
             Self::Evict => 29,
+            Self::PopOrdered => 30,
+            Self::TakeEarly => 31,
+            Self::UserFlushGoOn => 32,
+            Self::UserFlushStart => 33,
         }
     }
 }
@@ -110,6 +114,10 @@ impl World {
         let j = &self.journal;
         add(!j.known.is_empty(), Step::Deliver, 6);
         add(j.pop_due, Step::Pop, 6);
+        add(j.ordered_due, Step::PopOrdered, 6);
+        add(!j.ordered.is_empty(), Step::TakeEarly, 6);
+        let goes_on = self.user_flushes_due().next().is_some();
+        add(goes_on, Step::UserFlushGoOn, 4);
         add(!self.ios.is_empty(), Step::Io, 12);
         add(!self.directs.is_empty(), Step::Direct, 4);
         add(!j.closed.is_empty(), Step::Submit, 6);
@@ -128,7 +136,9 @@ impl World {
         add(j.open.is_some(), Step::Commit, 3);
         for (i, s) in self.stripes.iter().enumerate() {
             add(s.held, Step::Unhold(i), 2);
-            add(s.st.resting(&s.strips).any(), Step::WriteOut(i), 1);
+            // A flush has to end without that.
+            let out = fresh || !self.is_flush_awaited();
+            add(out && s.st.resting(&s.strips).any(), Step::WriteOut(i), 1);
         }
         add(
             self.sync.as_ref().is_some_and(|s| s.next < s.end),
@@ -154,7 +164,7 @@ impl World {
             .stripes
             .iter()
             .map(|s| s.parts.len() + s.incoming.len());
-        parts.sum::<usize>() + self.directs.len()
+        parts.sum::<usize>() + self.directs.len() + self.user_flushes.len()
     }
 
     /// Whether the tail could move.
@@ -171,6 +181,9 @@ impl World {
         add(room && !closing, Step::Write, 9);
         add(room && !closing, Step::Read, 3);
         add(room && !closing, Step::DirectStart, 2);
+        let flush = self.c.early && room && !closing;
+        let weight = if self.journal_faulty { 8 } else { 2 };
+        add(flush, Step::UserFlushStart, weight);
         add(true, Step::Peek, 2);
         add(true, Step::Crash, 1);
         add(self.can_reclaim(), Step::ReclaimAnyway, 1);
@@ -231,6 +244,12 @@ impl World {
                 self.deliver(k);
             }
             Step::Pop => self.pop(),
+            Step::PopOrdered => self.pop_ordered(),
+            Step::TakeEarly => {
+                let k = self.tape.pick(self.journal.ordered.len());
+                self.take_early(k);
+            }
+            Step::UserFlushGoOn => self.user_flush_step(),
             Step::Io => {
                 let k = self.tape.pick(self.ios.len());
                 self.io_done(k);
@@ -290,6 +309,7 @@ impl World {
             Step::Write => self.attach(true),
             Step::Read => self.attach(false),
             Step::DirectStart => self.attach_direct(),
+            Step::UserFlushStart => self.user_flush_start(),
             Step::Peek => self.crash(false),
             Step::Crash if self.tape.chance(40) => self.crash(true),
             Step::CloseStart if self.tape.chance(30) => self.close_start(),
@@ -329,223 +349,6 @@ impl World {
         }
     }
 
-    // ---- users ----
-
-    fn range(&mut self) -> (u64, u64) {
-        let len = self.model.len();
-        let row = self.geo.row_sectors();
-        let pages = |t: &mut Tape, n: u64| u64::from(t.below((n / 8) as u32)) * 8;
-        let t = &mut self.tape;
-        let (at, n) = match t.below(7) {
-            0 | 1 => (pages(t, len), 8),
-            2 => (u64::from(t.below((len / row) as u32)) * row, row),
-            3 => (pages(t, len), 8 + pages(t, row)),
-            4 => (u64::from(t.below(len as u32)), 1 + u64::from(t.below(8))),
-            _ => (
-                u64::from(t.below(len as u32)),
-                1 + u64::from(t.below(row as u32)),
-            ),
-        };
-        (at, n.min(len - at))
-    }
-
-    /// The parts of a request: stripe, slot, first sector in the strip, array sector and length.
-    fn spans(&self, mut at: u64, n: u64) -> Vec<(usize, usize, u32, u64, u64)> {
-        let strip = u64::from(self.geo.strip_sectors());
-        let end = at + n;
-        let mut spans = Vec::new();
-        while at < end {
-            let (dev, slot) = self.geo.map(ArraySector::new(at));
-            let first = dev.get() % strip;
-            let n = (strip - first).min(end - at);
-            spans.push((
-                (dev.get() / strip) as usize,
-                slot.index(),
-                first as u32,
-                at,
-                n,
-            ));
-            at += n;
-        }
-        spans
-    }
-
-    fn oldest_read(&self) -> u64 {
-        let parts = self
-            .stripes
-            .iter()
-            .flat_map(|s| s.parts.iter().chain(&s.incoming));
-        let parts = parts.chain(self.directs.iter().map(|d| &d.part));
-        let starts = parts.filter(|p| !p.is_write()).map(|p| p.start);
-        starts.min().unwrap_or(self.now)
-    }
-
-    fn attach(&mut self, write: bool) {
-        let (at, n) = self.range();
-        let hold = self.c.hold && write && self.tape.chance(30);
-        self.attach_range(write, at, n, hold);
-    }
-
-    /// A request comes for `n` sectors from `at` on.
-    pub(crate) fn attach_range(&mut self, write: bool, at: u64, n: u64, hold: bool) {
-        let name = if write { self.model.name_write() } else { 0 };
-        let what = if write {
-            format!("write {name}")
-        } else {
-            "a read".to_owned()
-        };
-        tell!(self, "{what} of array sectors {at}+{n} comes");
-        let oldest = self.oldest_read();
-        for (i, slot, first, at, n) in self.spans(at, n) {
-            let data = if write {
-                self.model.begin_write(name, at, n, self.now, oldest)
-            } else {
-                vec![0; n as usize]
-            };
-            let part = Part::new(name, slot, first, at, self.now, data);
-            let s = &mut self.stripes[i];
-            if write {
-                s.hold = hold;
-                s.st.attach_write(&mut s.strips, slot, part.todo, part.full_rows(), false);
-                self.stats.writes += 1;
-            } else {
-                s.st.attach_read(&mut s.strips, slot, part.todo);
-                self.stats.reads += 1;
-            }
-            s.incoming.push(part);
-            s.again = true;
-            s.active = true;
-        }
-    }
-
-    fn attach_direct(&mut self) {
-        let (at, n) = self.range();
-        let Some((stripe, slot, first, at, n)) = self.spans(at, n).first().copied() else {
-            return;
-        };
-        if self.access(slot) != Access::Full {
-            return;
-        }
-        self.stats.reads += 1;
-        let part = Part::new(0, slot, first, at, self.now, vec![0; n as usize]);
-        let s = &mut self.stripes[stripe];
-        let newer = s.st.newer(&s.strips, slot) & part.todo;
-        if newer.any() && self.bug != Some(Bug::StaleRead) {
-            s.st.attach_read(&mut s.strips, slot, part.todo);
-            s.incoming.push(part);
-            s.again = true;
-            s.active = true;
-        } else {
-            self.directs.push(Direct { stripe, part });
-        }
-    }
-
-    // ---- the power switch ----
-
-    /// Cuts the power and assembles the array again: `real`, or only to see what would be, while the
-    /// run goes on as if it had not been.
-    fn crash(&mut self, real: bool) {
-        let lines = self.story.lines.len();
-        tell!(self, "THE POWER IS CUT");
-        let mut hw = self.hw.clone();
-        let twice = !real && self.tape.chance(30);
-        for again in [false, true] {
-            if again && !twice {
-                break;
-            }
-            if again {
-                tell!(self, "THE POWER IS CUT again, right after recovery");
-            }
-            self.stats.crashes += 1;
-            let troubles = Troubles {
-                parity: self.parity(),
-                missing: self.c.missing,
-                cut: 0,
-                fail: self.c.fail * 3,
-                stops: self.c.stops,
-            };
-            let stop = troubles.strike(&mut hw, &mut self.tape, &mut self.story);
-            self.stats.stops += u64::from(stop);
-            if !hw.sb.journal {
-                // Without the journal there is no promise to be kept.
-                tell!(self, "the journal is gone for good: nothing to judge");
-                self.over = real;
-                return;
-            }
-            let troubles = Troubles {
-                cut: if self.tape.chance(25) { 50 } else { 0 },
-                ..troubles
-            };
-            let wb = self.c.write_back || self.c.toggle;
-            let array = (self.ring, self.dev_sectors(), self.bug, wb);
-            let up = recover(&mut hw, array, &troubles, &mut self.tape, &mut self.story);
-            let judged = up.and_then(|up| self.judge_recovery(&hw, &up, real).map(|()| up));
-            match judged {
-                Err(fault) => self.fault = self.fault.take().or(Some(fault)),
-                Ok(up) if real => return self.start_over(hw, &up),
-                Ok(_) => {}
-            }
-            if self.fault.is_some() {
-                return;
-            }
-        }
-        self.story.lines.truncate(lines);
-    }
-
-    fn judge_recovery(
-        &mut self,
-        hw: &crate::hardware::Hardware,
-        r: &Recovered,
-        real: bool,
-    ) -> Result<(), Fault> {
-        self.stats.crashes += r.cuts;
-        self.stats.recovery_cuts += r.cuts;
-        self.stats.stops += r.stops;
-        self.stats.degraded_recoveries += u64::from(r.here.contains(&false));
-        self.stats.replayed += r.up.report.replayed_rows;
-        self.stats.finished += r.up.finished;
-        self.stats.torn += u64::from(r.up.report.end_reason.kind() == EndKind::Torn);
-        let mut found = Vec::new();
-        for row in 0..self.c.stripes * self.c.rows as usize {
-            let judged = (self.now, true);
-            hw.judge_row(
-                row,
-                (&r.here, &|_| None),
-                &self.model,
-                judged,
-                |at, value| {
-                    if real {
-                        found.push((at, value));
-                    }
-                },
-            )?;
-        }
-        for (at, value) in found {
-            self.model.settle(at, value);
-        }
-        Ok(())
-    }
-
-    /// Goes on with the recovered array and an empty memory.
-    fn start_over(&mut self, hw: crate::hardware::Hardware, r: &Recovered) {
-        tell!(self, "the array is up again; members in sync: {:?}", r.here);
-        self.hw = hw;
-        self.faulty = r.here.iter().map(|here| !here).collect();
-        self.in_sync.clone_from(&r.here);
-        self.journal_faulty = false;
-        self.tail = r.up.tail.block.get();
-        self.sync = None;
-        self.ios.clear();
-        self.directs.clear();
-        self.journal = Journal::new(&self.c, self.geo, self.ring, r.up.tail, r.up.head);
-        self.write_back = self.c.write_back;
-        self.reclaim = Reclaim::Idle;
-        self.suspended = false;
-        for i in 0..self.stripes.len() {
-            self.stripes[i] = self.new_stripe(i);
-        }
-    }
-
     // ---- the end ----
 
     /// Lets everything that was begun end, and judges what is left. Decides nothing by the tape, so
@@ -582,6 +385,12 @@ impl World {
 
     /// Nothing can be done any more: everything must have been.
     pub(crate) fn judge_idle(&mut self) {
+        judge!(
+            self,
+            self.user_flushes.is_empty(),
+            "a flush does not end",
+            ""
+        );
         for i in 0..self.stripes.len() {
             let s = &self.stripes[i];
             let (parts, waits) = (s.parts.len() + s.incoming.len(), s.journal_wait);

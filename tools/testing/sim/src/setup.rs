@@ -3,7 +3,7 @@
 //! What the array of a run is like, and which mistakes its shell makes.
 
 use crate::journal::log::JournalCache;
-use crate::schedule::STEPS;
+use crate::schedule::{COMMON_STEPS, STEPS};
 use crate::tape::Tape;
 use std::str::FromStr;
 
@@ -34,10 +34,28 @@ pub enum Bug {
     TrustedCache,
     /// What is lost is computed from what is cached, and not from what the members hold.
     NewView,
+    /// A user's flush waits for nothing.
+    HastyFlush,
+    /// A user's flush has the journal flushed only if rows wait for that too.
+    IdleFlush,
+    /// FUA writes are acknowledged before they are stable.
+    EarlyFua,
+    /// Writes with a flush before them are no different from others.
+    EarlyPreflush,
+    /// Early acknowledgements do not wait for the units before.
+    Unordered,
+    /// Rows that were acknowledged early are reported again when their unit is stable.
+    TwiceDelivered,
+    /// Without a journal, a user's flush does not wait for what is cached.
+    UndrainedFlush,
+    /// Without a journal, a user's flush does not flush the members.
+    DryFlush,
+    /// Without a journal, a user's flush ends though md has not recorded that a member failed.
+    UnrecordedFlush,
 }
 
 /// All of them, with the names that they have on the command line.
-const BUGS: [(&str, Bug); 12] = [
+const BUGS: [(&str, Bug); 21] = [
     ("dropped-flush", Bug::DroppedFlush),
     ("early-tail", Bug::EarlyTail),
     ("split-row", Bug::SplitRow),
@@ -50,6 +68,15 @@ const BUGS: [(&str, Bug); 12] = [
     ("stale-read", Bug::StaleRead),
     ("trusted-cache", Bug::TrustedCache),
     ("new-view", Bug::NewView),
+    ("hasty-flush", Bug::HastyFlush),
+    ("idle-flush", Bug::IdleFlush),
+    ("early-fua", Bug::EarlyFua),
+    ("early-preflush", Bug::EarlyPreflush),
+    ("unordered", Bug::Unordered),
+    ("twice-delivered", Bug::TwiceDelivered),
+    ("undrained-flush", Bug::UndrainedFlush),
+    ("dry-flush", Bug::DryFlush),
+    ("unrecorded-flush", Bug::UnrecordedFlush),
 ];
 
 impl Bug {
@@ -70,6 +97,9 @@ impl FromStr for Bug {
         })
     }
 }
+
+/// How likely a kind of step is, against its usual weight.
+const PACES: [u32; 6] = [4, 4, 4, 4, 1, 16];
 
 /// One run's array, devices and troubles.
 #[derive(Clone, Debug)]
@@ -118,6 +148,12 @@ pub(crate) struct Setup {
     pub(crate) toggle: bool,
     /// The machine may stop while the disks keep their power.
     pub(crate) stops: bool,
+    /// Cached data is acknowledged when it is ordered in the journal, and users flush.
+    pub(crate) early: bool,
+    /// Percent of writes that are FUA.
+    pub(crate) fua: u32,
+    /// Percent of writes with a flush before them.
+    pub(crate) preflush: u32,
 }
 
 impl Setup {
@@ -131,6 +167,17 @@ impl Setup {
             c.toggle = tape.chance(30);
         }
         c
+    }
+
+    /// With early acknowledgement, and users that flush.
+    pub(crate) fn acknowledging_early(mut self, tape: &mut Tape) -> Self {
+        self.early = true;
+        self.fua = [0, 5, 20, 60][tape.pick(4)];
+        self.preflush = [0, 5, 20][tape.pick(3)];
+        for pace in &mut self.pace[COMMON_STEPS..] {
+            *pace = PACES[tape.pick(PACES.len())];
+        }
+        self
     }
 
     fn write_through(tape: &mut Tape) -> Self {
@@ -181,10 +228,16 @@ impl Setup {
             hold: tape.chance(30),
             sync: tape.chance(40),
             discard: tape.chance(60),
-            pace: std::array::from_fn(|_| [4, 4, 4, 4, 1, 16][tape.pick(6)]),
+            pace: std::array::from_fn(|kind| match kind < COMMON_STEPS {
+                true => PACES[tape.pick(PACES.len())],
+                false => 4,
+            }),
             write_back: false,
             toggle: false,
             stops: false,
+            early: false,
+            fua: 0,
+            preflush: 0,
         }
     }
 }

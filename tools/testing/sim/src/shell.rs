@@ -2,6 +2,7 @@
 
 //! Handling a stripe, step by step, after `rust/engine/handle.rs`.
 
+use crate::model::Eyes;
 use crate::raid::mask::RowMask;
 use crate::raid::stripe::{apply, clear, plan, Actions, Event};
 use crate::setup::Bug;
@@ -33,7 +34,9 @@ impl World {
         }
         plan(&mut s.st, &mut s.strips, &policy, &mut s.acts);
         let taken = s.acts.cache.count();
-        self.journal.log.give_back(policy.room.saturating_sub(taken));
+        self.journal
+            .log
+            .give_back(policy.room.saturating_sub(taken));
         s.held = std::mem::take(&mut s.acts.held).any();
         if std::mem::take(&mut s.retry_journal) {
             s.acts.journal |= std::mem::take(&mut s.journal_wait);
@@ -56,6 +59,8 @@ impl World {
             bad: RowMask::EMPTY,
             failed: RowMask::EMPTY,
             out: s.st.out(),
+            fua: s.st.fua(),
+            early: std::mem::take(&mut s.early),
         };
         clear(&mut s.strips, &mut s.acts);
         tell!(self, "stripe {i}: {}", story_of(&carry.acts, &carry.tasks));
@@ -110,7 +115,7 @@ impl World {
                 at,
                 (&good, &cached),
                 &self.model,
-                (self.now, false),
+                (self.now, Eyes::Up),
                 |_, _| {},
             );
             if let Err(fault) = judged {
@@ -204,6 +209,7 @@ impl World {
                 }
                 part.failed |=
                     (part.busy & acts.fail_write).any() || (part.todo & acts.fail_waiting).any();
+                part.early.insert(part.busy & acts.complete & carry.early);
                 part.busy.remove(acts.complete | acts.fail_write);
                 part.todo.remove(acts.fail_waiting);
                 continue;
@@ -285,8 +291,7 @@ impl World {
         );
         self.stats.errors += u64::from(part.failed);
         if part.is_write() {
-            self.model
-                .end_write(part.write, part.at, n, self.now, !part.failed);
+            self.end_write(&part);
         } else if !part.failed {
             self.judge_read(&part);
         }
@@ -296,7 +301,7 @@ impl World {
         for (n, value) in part.data.iter().enumerate() {
             if let Err(why) = self
                 .model
-                .explain(part.at + n as u64, *value, part.start, false)
+                .explain(part.at + n as u64, *value, part.start, Eyes::Up)
             {
                 judge!(self, false, "a read returned what it may not", "{why}");
             }

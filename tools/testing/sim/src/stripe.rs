@@ -23,6 +23,25 @@ pub(crate) struct Part {
     pub(crate) todo: RowMask,
     pub(crate) busy: RowMask,
     pub(crate) failed: bool,
+    pub(crate) asks: Asks,
+    /// Rows that were acknowledged before they were stable in the journal.
+    pub(crate) early: RowMask,
+}
+
+/// What a write asks for besides.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Asks {
+    /// That it is durable when it ends.
+    pub(crate) fua: bool,
+    /// That what ended before it began is.
+    pub(crate) preflush: bool,
+}
+
+impl Asks {
+    /// Whether its rows wait until they are stable.
+    pub(crate) fn any(self) -> bool {
+        self.fua || self.preflush
+    }
 }
 
 impl Part {
@@ -45,6 +64,8 @@ impl Part {
             todo: RowMask::range(first / 8, end.div_ceil(8) - first / 8),
             busy: RowMask::EMPTY,
             failed: false,
+            asks: Asks::default(),
+            early: RowMask::EMPTY,
         }
     }
 
@@ -60,6 +81,11 @@ impl Part {
     pub(crate) fn full_rows(&self) -> RowMask {
         let start = self.first.div_ceil(8);
         RowMask::range(start, (self.end() / 8).saturating_sub(start))
+    }
+
+    /// Whether the nth sector was acknowledged early.
+    pub(crate) fn is_early(&self, nth: usize) -> bool {
+        self.early.has((self.first + nth as u32) / 8)
     }
 
     /// (index into the data, sector in the page) of what it has in `row`.
@@ -107,6 +133,10 @@ pub(crate) struct Carry {
     pub(crate) failed: RowMask,
     /// Rows that are written out.
     pub(crate) out: RowMask,
+    /// Rows of which a write asks to be durable.
+    pub(crate) fua: RowMask,
+    /// Rows to be completed that are not known to be stable in the journal.
+    pub(crate) early: RowMask,
 }
 
 /// One stripe.
@@ -134,6 +164,8 @@ pub(crate) struct Stripe {
     pub(crate) unreadable: Vec<RowMask>,
     /// Rows of which more was lost at a time than parity makes up for.
     pub(crate) excused: RowMask,
+    /// Rows whose writes end before they are stable in the journal, as the next look will see.
+    pub(crate) early: RowMask,
 }
 
 impl Stripe {
@@ -158,6 +190,7 @@ impl Stripe {
             carry: None,
             unreadable: vec![RowMask::EMPTY; members],
             excused: RowMask::EMPTY,
+            early: RowMask::EMPTY,
         }
     }
 
@@ -174,6 +207,11 @@ impl Stripe {
     /// Rows of which something is cached.
     pub(crate) fn dirty(&self) -> RowMask {
         self.st.dirty(&self.strips)
+    }
+
+    /// Rows with something cached that can be written out no more.
+    pub(crate) fn stuck(&self) -> RowMask {
+        self.dirty().minus(self.st.cached(&self.strips))
     }
 
     /// Slots that hold data.

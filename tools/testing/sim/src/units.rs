@@ -5,7 +5,7 @@
 
 use crate::block::{block_of, crc32c, Block, Page, SEED};
 use crate::journal::format::{MetaBuilder, BLOCK_SIZE};
-use crate::journal::log::{FlushFor, FlushTicket, Log, PlaceError, Placed, WaitFor};
+use crate::journal::log::{FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed, WaitFor};
 use crate::journal::ring::Ring;
 use crate::journal::unit::{Outcome, Position, Unit, UnitRef};
 use crate::raid::geometry::Geometry;
@@ -31,9 +31,22 @@ pub(crate) struct UnitIo {
     /// Where the pages are in memory: stripe, slot and row.
     refs: Vec<(usize, usize, u32, Page)>,
     rows: Rows,
+    /// Rows whose writes may end when the unit is ordered, and what was written of them: write and
+    /// sector of the array.
+    early: Rows,
+    early_data: Vec<(u32, u64)>,
     /// The device's names for its writes.
     pub(crate) disk: Vec<u64>,
     ok: bool,
+}
+
+/// Rows of a unit whose fate is known.
+pub(crate) struct Known {
+    seq: u64,
+    rows: Rows,
+    ok: bool,
+    /// They are ordered, and perhaps not stable.
+    early: bool,
 }
 
 /// The journal.
@@ -45,10 +58,17 @@ pub(crate) struct Journal {
     pub(crate) flushes: Vec<(FlushTicket, u64)>,
     /// Rows of units that were submitted, by sequence.
     rows: BTreeMap<u64, Rows>,
+    /// Those that may end early, until somebody takes them.
+    early: BTreeMap<u64, Rows>,
+    early_data: BTreeMap<u64, Vec<(u32, u64)>>,
+    /// Units that were handed out as ordered, and whose early rows nobody took for that yet.
+    pub(crate) ordered: Vec<u64>,
     /// Rows whose fate is known, to be passed on.
-    pub(crate) known: Vec<(u64, Rows, bool)>,
+    pub(crate) known: Vec<Known>,
     /// The log may have units to hand out.
     pub(crate) pop_due: bool,
+    /// It may have ordered ones.
+    pub(crate) ordered_due: bool,
     /// There may be room that was not there before.
     pub(crate) room: bool,
     /// The empty unit with which an idle log is closed.
@@ -73,8 +93,12 @@ impl Journal {
             writing: Vec::new(),
             flushes: Vec::new(),
             rows: BTreeMap::new(),
+            early: BTreeMap::new(),
+            early_data: BTreeMap::new(),
+            ordered: Vec::new(),
             known: Vec::new(),
             pop_due: false,
+            ordered_due: false,
             room: false,
             closing: None,
         }
@@ -147,14 +171,21 @@ impl World {
         }
         if parity.is_empty() {
             let first = s.units[row as usize].is_empty();
-            let placed = self.journal.log.place_data(counts.0, first, WaitFor::Stable);
+            let wait = self.wait_for(carry.fua.has(row));
+            let placed = self.journal.log.place_data(counts.0, first, wait);
             self.promised(i, row, &placed);
             let placed = placed?;
             self.follow(&placed);
             self.enter(i, row, &data);
-            self.note_row(i, row);
+            match wait {
+                WaitFor::Ordered => self.note_early_row(i, row),
+                WaitFor::Stable => self.note_row(i, row),
+            }
             let seq = placed.unit.seq();
-            tell!(self, "stripe {i} row {row}: data in unit {seq}");
+            tell!(
+                self,
+                "stripe {i} row {row}: data in unit {seq}, waits for {wait:?}"
+            );
             return Ok(if first { vec![placed.unit] } else { Vec::new() });
         }
         if self.bug != Some(Bug::SplitRow) {
@@ -221,6 +252,8 @@ impl World {
             pages: Vec::new(),
             refs: Vec::new(),
             rows: Vec::new(),
+            early: Vec::new(),
+            early_data: Vec::new(),
             disk: Vec::new(),
             ok: true,
         });
@@ -270,12 +303,31 @@ impl World {
         open.used = meta.used();
     }
 
+    /// How safe the data of a row must be for its write to end.
+    fn wait_for(&self, fua: bool) -> WaitFor {
+        let volatile = self.c.cache != JournalCache::None;
+        if self.c.early && volatile && (!fua || self.bug == Some(Bug::EarlyFua)) {
+            WaitFor::Ordered
+        } else {
+            WaitFor::Stable
+        }
+    }
+
     fn note_row(&mut self, i: usize, row: u32) {
         let open = self.journal.open.as_mut().expect("a unit is open");
-        let bit = RowMask::single(row);
-        match open.rows.last_mut() {
-            Some((last, mask)) if *last == i => mask.insert(bit),
-            _ => open.rows.push((i, bit)),
+        add_row(&mut open.rows, i, row);
+    }
+
+    /// Also remembers what of its data is from which write.
+    fn note_early_row(&mut self, i: usize, row: u32) {
+        let open = self.journal.open.as_mut().expect("a unit is open");
+        add_row(&mut open.early, i, row);
+        let parts = self.stripes[i].parts.iter();
+        for part in parts.filter(|p| p.is_write() && p.busy.has(row)) {
+            let sectors = part
+                .span(row)
+                .map(|(n, _)| (part.write, part.at + n as u64));
+            open.early_data.extend(sectors);
         }
     }
 
@@ -290,9 +342,13 @@ impl World {
     pub(crate) fn submit_unit(&mut self, k: usize) {
         let mut io = self.journal.closed.swap_remove(k);
         MetaBuilder::resume(&mut io.meta, io.used).finish(SEED, crc32c);
-        self.journal
-            .rows
-            .insert(io.unit.seq(), std::mem::take(&mut io.rows));
+        let seq = io.unit.seq();
+        let j = &mut self.journal;
+        j.rows.insert(seq, std::mem::take(&mut io.rows));
+        if !io.early.is_empty() {
+            j.early.insert(seq, std::mem::take(&mut io.early));
+            j.early_data.insert(seq, std::mem::take(&mut io.early_data));
+        }
         if self.journal_faulty {
             return self.unit_written(io.unit, false);
         }
@@ -310,7 +366,6 @@ impl World {
             "a unit is not as long as the log thinks",
             "{extent:?}"
         );
-        let seq = io.unit.seq();
         tell!(
             self,
             "unit {seq} is written to block {} and {} more",
@@ -382,18 +437,29 @@ impl World {
             "the log refuses the end of a write",
             "{noted:?}"
         );
+        if ok && self.bug == Some(Bug::Unordered) {
+            self.journal.ordered.push(unit.seq());
+        }
         self.flush_journal();
         self.journal.pop_due = true;
+        self.journal.ordered_due = self.c.early;
     }
 
-    /// Starts flushes of the journal if rows wait for one.
-    fn flush_journal(&mut self) {
-        while let Some(ticket) = self.journal.log.next_flush(FlushFor::Rows) {
+    /// Starts flushes of the journal if rows or users wait for one.
+    pub(crate) fn flush_journal(&mut self) {
+        let barrier = self.newest_barrier();
+        let want = match barrier.filter(|_| self.bug != Some(Bug::IdleFlush)) {
+            Some(barrier) => FlushFor::RowsAnd(barrier),
+            None => FlushFor::Rows,
+        };
+        while let Some(ticket) = self.journal.log.next_flush(want) {
             if self.journal_faulty {
                 self.journal.log.flushed(ticket, false);
+                self.journal.pop_due = true;
             } else if self.bug == Some(Bug::DroppedFlush) {
                 tell!(self, "BUG: a flush of the journal is left out");
                 self.journal.log.flushed(ticket, true);
+                self.journal.pop_due = true;
             } else {
                 tell!(self, "a flush of the journal begins");
                 let stamp = self.hw.journal.flush_begin();
@@ -416,6 +482,34 @@ impl World {
         self.journal.log.flushed(ticket, !fails);
         self.flush_journal();
         self.journal.pop_due = true;
+        self.journal.ordered_due = self.c.early;
+    }
+
+    /// Takes the next ordered unit from the log.
+    pub(crate) fn pop_ordered(&mut self) {
+        match self.journal.log.next_ordered() {
+            Some(unit) => {
+                tell!(self, "unit {} is ordered", unit.seq());
+                self.journal.ordered.push(unit.seq());
+            }
+            None => self.journal.ordered_due = false,
+        }
+    }
+
+    /// Takes the early rows of such a unit, if they are still there.
+    pub(crate) fn take_early(&mut self, k: usize) {
+        let seq = self.journal.ordered.swap_remove(k);
+        let early = &mut self.journal.early;
+        let rows = match self.bug {
+            Some(Bug::TwiceDelivered) => early.get(&seq).cloned(),
+            _ => early.remove(&seq),
+        };
+        self.journal.known.extend(rows.map(|rows| Known {
+            seq,
+            rows,
+            ok: true,
+            early: true,
+        }));
     }
 
     /// Takes the units whose fate is known from the log.
@@ -423,24 +517,46 @@ impl World {
         self.journal.pop_due = false;
         while let Some((unit, outcome)) = self.journal.log.next_stable() {
             tell!(self, "unit {} is {outcome:?}", unit.seq());
-            let rows = self.journal.rows.remove(&unit.seq()).unwrap_or_default();
-            self.journal
-                .known
-                .push((unit.seq(), rows, outcome == Outcome::Stable));
+            let (seq, ok) = (unit.seq(), outcome == Outcome::Stable);
+            let mut rows = self.journal.rows.remove(&seq).unwrap_or_default();
+            rows.extend(self.journal.early.remove(&seq).unwrap_or_default());
+            for (write, sector) in self.journal.early_data.remove(&seq).unwrap_or_default() {
+                if ok {
+                    self.model.stable(write, sector, self.now);
+                }
+            }
+            self.journal.known.push(Known {
+                seq,
+                rows,
+                ok,
+                early: false,
+            });
         }
     }
 
     /// Passes the rows of such a unit on to their stripes.
     pub(crate) fn deliver(&mut self, k: usize) {
-        let (seq, rows, ok) = self.journal.known.swap_remove(k);
-        for (i, rows) in rows {
-            let how = if ok { "stable" } else { "lost" };
+        let known = self.journal.known.swap_remove(k);
+        let (seq, ok) = (known.seq, known.ok);
+        for (i, rows) in known.rows {
+            let how = match (ok, known.early) {
+                (true, false) => "stable",
+                (true, true) => "ordered",
+                (false, _) => "lost",
+            };
             tell!(
                 self,
                 "stripe {i} rows {} of unit {seq} are {how} in the journal",
                 rows_of(rows)
             );
+            let before = self.stripes[i].acts.complete;
             self.event(i, Event::JournalDone { rows, ok });
+            if known.early {
+                let s = &mut self.stripes[i];
+                let new = s.acts.complete.minus(before);
+                s.early.insert(new);
+                self.stats.early += u64::from(new.count());
+            }
         }
     }
 
@@ -455,5 +571,13 @@ impl World {
             unit.seq()
         );
         self.journal.room = true;
+    }
+}
+
+fn add_row(rows: &mut Rows, i: usize, row: u32) {
+    let bit = RowMask::single(row);
+    match rows.last_mut() {
+        Some((last, mask)) if *last == i => mask.insert(bit),
+        _ => rows.push((i, bit)),
     }
 }

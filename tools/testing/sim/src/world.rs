@@ -16,6 +16,7 @@ use crate::story::{tell, Fault, Story};
 use crate::stripe::{Part, Stripe};
 use crate::tape::Tape;
 use crate::units::Journal;
+use crate::users::UserFlush;
 
 /// What was done, in numbers.
 #[derive(Clone, Copy, Default, Debug)]
@@ -62,11 +63,19 @@ pub struct Stats {
     pub written_out: u64,
     /// Rows without parity in the log, finished by recovery.
     pub finished: u64,
+    /// Rows whose writes ended before they were stable in the journal.
+    pub early: u64,
+    /// Flushes of users.
+    pub flushes: u64,
+    /// Those that ended well though the journal was lost when they came.
+    pub bare_flushes: u64,
+    /// Writes that were FUA, or had a flush before them.
+    pub fua: u64,
 }
 
 impl Stats {
     /// All numbers, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 21] {
+    pub fn list(&self) -> [(&'static str, u64); 25] {
         [
             ("events", self.events),
             ("crashes", self.crashes),
@@ -89,6 +98,10 @@ impl Stats {
             ("cached", self.cached),
             ("written_out", self.written_out),
             ("finished", self.finished),
+            ("early", self.early),
+            ("flushes", self.flushes),
+            ("bare_flushes", self.bare_flushes),
+            ("fua", self.fua),
         ]
     }
 
@@ -115,6 +128,10 @@ impl Stats {
         self.cached += o.cached;
         self.written_out += o.written_out;
         self.finished += o.finished;
+        self.early += o.early;
+        self.flushes += o.flushes;
+        self.bare_flushes += o.bare_flushes;
+        self.fua += o.fua;
     }
 }
 
@@ -174,6 +191,7 @@ pub(crate) struct World {
     pub(crate) stripes: Vec<Stripe>,
     pub(crate) ios: Vec<Io>,
     pub(crate) directs: Vec<Direct>,
+    pub(crate) user_flushes: Vec<UserFlush>,
     pub(crate) journal: Journal,
     pub(crate) reclaim: Reclaim,
     /// Writes complete when the journal has them.
@@ -190,6 +208,9 @@ impl World {
     pub(crate) fn new(mut tape: Tape, kind: Kind, bug: Option<Bug>, story: bool) -> Self {
         let mut c = Setup::of(&mut tape, kind.write_back);
         c.stops = kind.stops;
+        if kind.early {
+            c = c.acknowledging_early(&mut tape);
+        }
         Self::with(c, tape, bug, story)
     }
 
@@ -198,7 +219,10 @@ impl World {
         let geo = Geometry::new(c.level, c.layout, c.disks, c.rows * 8).expect("a valid array");
         let ring = Ring::new(c.blocks).expect("a valid ring");
         let dev_sectors = c.stripes as u64 * u64::from(c.rows) * 8;
-        let model = Model::new(geo.array_sectors(dev_sectors));
+        let model = Model::new(
+            geo.array_sectors(dev_sectors),
+            c.early && c.journal_fail > 0,
+        );
         let hw = Hardware::new(&c, geo, &model);
         let members = c.disks as usize;
         let tail = crate::journal::unit::Position {
@@ -234,6 +258,7 @@ impl World {
             stripes: Vec::new(),
             ios: Vec::new(),
             directs: Vec::new(),
+            user_flushes: Vec::new(),
             reclaim: Reclaim::Idle,
             suspended: false,
             over: false,

@@ -137,3 +137,40 @@ fn a_recovery_that_trusts_the_journals_cache_is_found() {
     let story = finds("trusted-cache");
     assert!(story.contains("the disks keep their power"));
 }
+
+#[test]
+fn flushes_of_users_that_wait_too_little_are_found() {
+    let story = finds("hasty-flush");
+    assert!(story.contains("BUG: it waits for nothing"));
+    finds("early-preflush");
+}
+
+#[test]
+fn a_flush_that_nobody_makes_is_found() {
+    let story = finds("idle-flush");
+    assert!(story.contains("a flush does not end"));
+}
+
+#[test]
+fn a_fua_write_that_does_not_wait_is_found() {
+    let story = finds("early-fua");
+    assert!(story.contains("fua: true"));
+}
+
+#[test]
+fn early_acknowledgements_out_of_order_are_found() {
+    finds("unordered");
+}
+
+#[test]
+fn rows_that_are_reported_twice_are_found() {
+    finds("twice-delivered");
+}
+
+#[test]
+fn flushes_that_do_too_little_without_a_journal_are_found() {
+    for name in ["undrained-flush", "dry-flush", "unrecorded-flush"] {
+        let story = finds(name);
+        assert!(story.contains("a flush comes, without a journal"));
+    }
+}

@@ -8,6 +8,7 @@ use crate::reclaim::Reclaim;
 use crate::schedule::Step;
 use crate::setup::Bug;
 use crate::story::Fault;
+use crate::stripe::Asks;
 use crate::tape::Tape;
 use crate::world::World;
 
@@ -31,6 +32,7 @@ pub(super) struct Course {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Next {
     Write,
+    Flush,
     Step(Step),
 }
 
@@ -44,6 +46,7 @@ pub(super) struct Workload<'a> {
 /// A world on its course.
 struct Ride<'a> {
     world: World,
+    array: &'a Array,
     course: &'a Course,
     writes: std::slice::Iter<'a, (u64, u64)>,
     /// When the last write came.
@@ -65,7 +68,7 @@ impl Workload<'_> {
         }
         for n in 0..self.array.before {
             let pages = world.model.len() / 8;
-            world.attach_range(true, n * 3 % pages * 8, 8, false);
+            world.attach_range(true, n * 3 % pages * 8, 8, (false, Asks::default()));
             while let Some(step) = ends(&world).into_iter().find(|s| !is_reclaim(s)) {
                 world.step(step);
             }
@@ -76,6 +79,7 @@ impl Workload<'_> {
     fn ride<'a>(&'a self, course: &'a Course, story: bool) -> Ride<'a> {
         Ride {
             world: self.world(course.newest, story),
+            array: self.array,
             course,
             writes: self.writes.iter(),
             came: 0,
@@ -152,8 +156,9 @@ impl Ride<'_> {
             Arrival::Settled => steps.is_empty(),
         };
         let write = (waits && due).then_some(Next::Write);
-        write
-            .into_iter()
+        let flush = self.array.flush && world.user_flushes.is_empty() && world.model.is_at_risk();
+        let flush = flush.then_some(Next::Flush);
+        (write.into_iter().chain(flush))
             .chain(steps.into_iter().map(Next::Step))
             .collect()
     }
@@ -184,6 +189,10 @@ impl Ride<'_> {
             }
             Next::Step(step) => self.world.step(step),
             Next::Write => self.write(),
+            Next::Flush => {
+                self.tick();
+                self.world.user_flush_start();
+            }
         }
         if self.world.now > STEPS && self.world.fault.is_none() {
             self.world.fault = Some(Fault {
@@ -209,7 +218,11 @@ impl Ride<'_> {
             }
         }
         self.tick();
-        self.world.attach_range(true, *at, *n, false);
+        let asks = Asks {
+            fua: self.array.fua && self.writes.len() == 0,
+            preflush: false,
+        };
+        self.world.attach_range(true, *at, *n, (false, asks));
         self.came = self.world.now;
     }
 }

@@ -7,6 +7,7 @@ use super::Counts;
 use crate::block::mix;
 use crate::disk::Disk;
 use crate::hardware::Hardware;
+use crate::model::Eyes;
 use crate::recover::{Assembly, Down};
 use crate::story::{Fault, Story};
 use crate::world::World;
@@ -124,7 +125,13 @@ fn attempt(
         Ok(_) => {}
     }
     for row in 0..world.c.stripes * world.c.rows as usize {
-        hw.judge_row(row, (&here, &|_| None), &world.model, (world.now, true), |_, _| {})?;
+        hw.judge_row(
+            row,
+            (&here, &|_| None),
+            &world.model,
+            (world.now, Eyes::Cut),
+            |_, _| {},
+        )?;
     }
     Ok(true)
 }

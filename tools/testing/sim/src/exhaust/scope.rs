@@ -14,6 +14,10 @@ pub(super) struct Array {
     pub(super) without: Option<usize>,
     /// Writes of one page that were done before and are still in the log and in the caches.
     pub(super) before: u64,
+    /// A flush comes as soon as something was acknowledged that is not durable.
+    pub(super) flush: bool,
+    /// The last write is FUA.
+    pub(super) fua: bool,
 }
 
 fn array(level: i32, disks: u32, rows: u32, stripes: usize) -> Array {
@@ -43,9 +47,14 @@ fn array(level: i32, disks: u32, rows: u32, stripes: usize) -> Array {
             write_back: false,
             toggle: false,
             stops: false,
+            early: false,
+            fua: 0,
+            preflush: 0,
         },
         without: None,
         before: 0,
+        flush: false,
+        fua: false,
     }
 }
 
@@ -59,9 +68,13 @@ impl Array {
                 ..array(5, 3, 2, 1)
             },
             array(6, 4, 1, 2),
-            array(5, 3, 1, 2).cached(),
+            Self {
+                flush: true,
+                ..array(5, 3, 1, 2).cached()
+            },
             Self {
                 without: Some(0),
+                fua: true,
                 ..array(5, 3, 1, 2).cached()
             },
             array(4, 3, 1, 2),
@@ -88,9 +101,10 @@ impl Array {
         all
     }
 
-    /// With a write-back cache, and room for it in the journal.
+    /// With a write-back cache, and room for it in the journal; writes to it are acknowledged early.
     fn cached(mut self) -> Self {
         self.setup.write_back = true;
+        self.setup.early = true;
         self.setup.units += 4;
         self.setup.blocks += 8;
         self
@@ -146,6 +160,12 @@ impl Array {
         }
         if c.write_back {
             name += ", write-back";
+        }
+        if self.flush {
+            name += ", flushes";
+        }
+        if self.fua {
+            name += ", the last write FUA";
         }
         name
     }
