@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     block::bio::Piece,
+    journal::starved::Starved,
     lib::{
         noio::NoIo,
         worklist::{impl_has_node, Node, Posted},
@@ -114,9 +115,8 @@ pub(crate) struct Inner {
     dirty_pages: usize,
     /// Waits for md to record a failure, or for the journal to come back.
     pub(crate) parked: bool,
-    /// Rows of it wait for room in the journal, since this feeding; see
-    /// `Array::feed`. 0 if none do.
-    pub(crate) starved: u64,
+    /// Whether rows of it wait for room in the journal; see `Array::feed`.
+    pub(crate) starved: Starved,
     /// There may be room now.
     pub(crate) retry_journal: bool,
     /// Partial writes may be held back for a moment.
@@ -219,7 +219,7 @@ impl Stripe {
                     full: false,
                     dirty_pages: 0,
                     parked: false,
-                    starved: 0,
+                    starved: Starved::new(),
                     retry_journal: false,
                     hold: false,
                     held: RowMask::EMPTY,
@@ -283,22 +283,21 @@ impl Stripe {
 
     /// Rows of the stripe wait for room in the journal.
     pub(super) fn set_starved(&self, feeding: u64) {
-        self.inner.lock().starved = feeding;
+        self.inner.lock().starved.leave(feeding);
     }
 
     /// Whether rows wait for room in the journal.
     pub(super) fn is_starved(&self) -> bool {
-        self.inner.lock().starved != 0
+        self.inner.lock().starved.is_any()
     }
 
     /// Whether rows waited for room in the journal since before `feeding`;
     /// they try again when the stripe is handled.
     pub(super) fn take_starved(&self, feeding: u64) -> bool {
         let mut inner = self.inner.lock();
-        if inner.starved == 0 || inner.starved >= feeding {
+        if !inner.starved.feed(feeding) {
             return false;
         }
-        inner.starved = 0;
         inner.retry_journal = true;
         inner.again = true;
         true

@@ -14,5 +14,6 @@ pub(crate) mod pressure;
 pub(crate) mod recovery;
 mod reserve;
 pub(crate) mod ring;
+pub(crate) mod starved;
 pub(crate) mod tail;
 pub(crate) mod unit;
