@@ -196,8 +196,8 @@ impl Journal {
 
     /// Gives back what was promised to `rows` rows.
     pub(super) fn give_back(&self, rows: u32) {
-        if rows > 0 {
-            self.state.lock().log.give_back(rows);
+        if rows > 0 && self.state.lock().log.give_back(rows) {
+            self.array.want_feed();
         }
     }
 

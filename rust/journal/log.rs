@@ -135,6 +135,8 @@ pub(crate) struct Log<U> {
     flushes: u8,
     failed_from: Option<u64>,
     starved: bool,
+    /// The same, and there might have been but for what was granted and not used.
+    crowded: bool,
     /// Room that only the rows of a write-back cache are given.
     reserve: Reserve,
 }
@@ -172,6 +174,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             flushes: 0,
             failed_from: None,
             starved: false,
+            crowded: false,
             reserve: Reserve::new(0, 0),
         })
     }

@@ -98,6 +98,11 @@ impl Reserve {
         self.cached
     }
 
+    /// Whether rows were granted room that is not used yet.
+    pub(super) fn is_granted(&self) -> bool {
+        self.granted > 0
+    }
+
     /// Whether anything is promised.
     pub(super) fn is_empty(&self) -> bool {
         self.granted == 0 && self.cached == 0

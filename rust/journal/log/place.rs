@@ -60,6 +60,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         for granted in 0..want {
             let next = self.reserve.granting();
             if !next.fits(self.free(), self.spare_units()) {
+                // Not `crowded`: such rows are placed or written out next.
                 self.starved = true;
                 return granted;
             }
@@ -68,9 +69,17 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         want
     }
 
-    /// Gives back what was granted to `rows` rows.
-    pub(crate) fn give_back(&mut self, rows: u32) {
+    /// Gives back what was granted to `rows` rows. True if somebody may find room now who did not:
+    /// nothing else might ever tell him.
+    pub(crate) fn give_back(&mut self, rows: u32) -> bool {
         self.reserve = self.reserve.giving_back(rows);
+        rows > 0 && core::mem::take(&mut self.crowded)
+    }
+
+    /// There is no room for something.
+    fn starve(&mut self) {
+        self.starved = true;
+        self.crowded |= self.reserve.is_granted();
     }
 
     /// Places data of a row that was granted room: that many pages. `first`: no data of the row is in
@@ -190,7 +199,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
     /// Adds to the unit `seq`, which is open and has room for the metadata.
     fn extend(&mut self, seq: u64, entries: Entries, left: Reserve) -> Result<Placed, PlaceError> {
         if u64::from(entries.pages).saturating_add(left.blocks()) > self.free() {
-            self.starved = true;
+            self.starve();
             return Err(PlaceError::NoSpace);
         }
         let first_block = self.head;
@@ -221,12 +230,14 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             return Err(PlaceError::TooLarge);
         }
         if u64::from(blocks).saturating_add(left.blocks()) > self.free() {
-            self.starved = true;
+            self.starve();
             return Err(PlaceError::NoSpace);
         }
         if self.spare_units() <= left.units() {
             // Cached rows may keep the oldest units.
-            self.starved |= !left.is_empty();
+            if !left.is_empty() {
+                self.starve();
+            }
             return Err(PlaceError::Busy);
         }
         let closed = self.close_open();

@@ -648,3 +648,21 @@ fn after_a_failure_all_units_are_flushed() {
     assert_eq!(log.next_stable(), Some((a, Outcome::Failed)));
     assert_eq!(log.next_stable(), Some((b, Outcome::Failed)));
 }
+
+/// Room that was granted and given back is told to who found none because of it.
+#[test]
+fn who_was_crowded_out_learns_of_room() {
+    let ring = Ring::new(40).unwrap();
+    let none = JournalCache::None;
+    let units = vec![Unit::VACANT; 64];
+    let mut log = Log::new(units, ring, position(0, 0), position(1, 1), none).unwrap();
+    log.set_row(3, 1);
+    let granted = log.grant(u32::MAX);
+    assert!(!log.give_back(1), "nobody was in need");
+    assert_eq!(log.grant(1), 1);
+    assert_eq!(log.place(3, 1), Err(PlaceError::NoSpace));
+    assert_eq!(log.tail_candidate(), None, "no tail will move");
+    assert!(log.give_back(granted));
+    assert!(!log.give_back(0));
+    assert!(log.place(3, 1).is_ok());
+}

@@ -34,9 +34,8 @@ impl World {
         }
         plan(&mut s.st, &mut s.strips, &policy, &mut s.acts);
         let taken = s.acts.cache.count();
-        self.journal
-            .log
-            .give_back(policy.room.saturating_sub(taken));
+        let unused = policy.room.saturating_sub(taken);
+        self.journal.room |= self.journal.log.give_back(unused);
         s.held = std::mem::take(&mut s.acts.held).any();
         if std::mem::take(&mut s.retry_journal) {
             s.acts.journal |= std::mem::take(&mut s.journal_wait);
