@@ -117,7 +117,9 @@ impl World {
         add(j.ordered_due, Step::PopOrdered, 6);
         add(!j.ordered.is_empty(), Step::TakeEarly, 6);
         let goes_on = self.user_flushes_due().next().is_some();
-        add(goes_on, Step::UserFlushGoOn, 4);
+        // Where a flush has most to do, something had better happen meanwhile; see below, too.
+        let often = if self.is_bare() { 4 } else { 1 };
+        add(goes_on, Step::UserFlushGoOn, 4 * often);
         add(!self.ios.is_empty(), Step::Io, 12);
         add(!self.directs.is_empty(), Step::Direct, 4);
         add(!j.closed.is_empty(), Step::Submit, 6);
@@ -167,6 +169,11 @@ impl World {
         parts.sum::<usize>() + self.directs.len() + self.user_flushes.len()
     }
 
+    /// Whether flushes of users have to do without a journal.
+    fn is_bare(&self) -> bool {
+        self.c.early && self.journal_faulty
+    }
+
     /// Whether the tail could move.
     pub(crate) fn can_reclaim(&self) -> bool {
         matches!(self.reclaim, Reclaim::Idle)
@@ -182,9 +189,9 @@ impl World {
         add(room && !closing, Step::Read, 3);
         add(room && !closing, Step::DirectStart, 2);
         let flush = self.c.early && room && !closing;
-        let weight = if self.journal_faulty { 8 } else { 2 };
-        add(flush, Step::UserFlushStart, weight);
-        add(true, Step::Peek, 2);
+        let often = if self.is_bare() { 4 } else { 1 };
+        add(flush, Step::UserFlushStart, 2 * often);
+        add(true, Step::Peek, 2 * often);
         add(true, Step::Crash, 1);
         add(self.can_reclaim(), Step::ReclaimAnyway, 1);
         add(self.can_close(), Step::CloseStart, 1);
@@ -196,7 +203,8 @@ impl World {
             if rebuild { 2 } else { 1 },
         );
         add(sync && self.degraded() > 0, Step::Suspend, 1);
-        add(self.c.fail > 0 && self.may_fail(), Step::FailMember, 1);
+        let often = if self.are_members_flushed() { 40 } else { 1 };
+        add(self.c.fail > 0 && self.may_fail(), Step::FailMember, often);
         add(
             self.stripes.iter().any(|s| !s.active && s.carry.is_none()),
             Step::Evict,
@@ -321,7 +329,7 @@ impl World {
                 );
                 self.suspended = true;
             }
-            Step::FailMember if self.tape.rare(20) => {
+            Step::FailMember if self.tape.rare(if self.is_bare() { 300 } else { 20 }) => {
                 let slot = self.tape.pick(self.faulty.len());
                 self.fail_member(slot);
             }

@@ -174,6 +174,9 @@ impl Setup {
         self.early = true;
         self.fua = [0, 5, 20, 60][tape.pick(4)];
         self.preflush = [0, 5, 20][tape.pick(3)];
+        if tape.chance(25) {
+            self.journal_fail = 1 + tape.below(60);
+        }
         for pace in &mut self.pace[COMMON_STEPS..] {
             *pace = PACES[tape.pick(PACES.len())];
         }

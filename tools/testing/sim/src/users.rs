@@ -175,6 +175,12 @@ impl World {
         self.newest_barrier().is_some()
     }
 
+    /// Whether a flush waits for the members.
+    pub(crate) fn are_members_flushed(&self) -> bool {
+        let mut all = self.user_flushes.iter();
+        all.any(|f| matches!(f.wait, Wait::Members(_)))
+    }
+
     /// A user's flush begins.
     pub(crate) fn user_flush_start(&mut self) {
         let start = self.now;
