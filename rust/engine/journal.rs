@@ -13,7 +13,7 @@ use super::{
     counters::Count,
     flush::Waiters,
     handle::Handler,
-    journal_io::{builder, FlushIo, Rows, UnitIo, UnitPages, UnitRows, LABEL, UNIT_PAGES},
+    journal_io::{builder, FlushIo, UnitIo, UnitPages, UnitRows, LABEL, UNIT_PAGES},
     stripe::Stripe,
 };
 use crate::{
@@ -23,13 +23,13 @@ use crate::{
         log::{FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed, WaitFor},
         pressure::is_tight,
         ring::Ring,
-        unit::{Outcome, Position, Unit, UnitRef},
+        unit::{Position, Unit, UnitRef},
     },
     lib::{
         checksum::{crc32c, crc32c_page},
         noio::NoIo,
         page::Page,
-        trace::{trace, Append, Kind, UnitStable, UnitWritten},
+        trace::{trace, Append, Kind, UnitWritten},
         worklist::{impl_has_node, Node, Posted},
     },
     md::rdev::{Rdev, RdevFlag, RdevRef, RdevSlot},
@@ -70,7 +70,7 @@ struct Open {
 pub(super) struct State {
     pub(super) log: Log<KVVec<Unit>>,
     /// Units that were submitted, by descriptor.
-    submitted: KVVec<Option<Arc<UnitIo>>>,
+    pub(super) submitted: KVVec<Option<Arc<UnitIo>>>,
     /// Flushes of users that wait for units to become stable.
     pub(super) waiters: Waiters,
 }
@@ -115,11 +115,6 @@ fn promised(placed: Result<Placed, PlaceError>) -> Result<Placed, PlaceError> {
         Err(PlaceError::NoSpace | PlaceError::Busy) => Err(PlaceError::TooLarge),
         other => other,
     }
-}
-
-/// How many rows these masks have.
-fn count_rows<'a>(masks: impl Iterator<Item = &'a RowMask>) -> u64 {
-    masks.fold(0, |n, mask| n.wrapping_add(u64::from(mask.count())))
 }
 
 /// The seed of a journal's checksums.
@@ -615,78 +610,6 @@ impl Journal {
     /// A flush of the journal has ended.
     pub(super) fn flushed(&self, ticket: FlushTicket, ok: bool) {
         self.state.lock().log.flushed(ticket, ok);
-    }
-
-    /// The journal is gone: whoever waits for it learns that, and nothing of it is kept.
-    pub(super) fn lose(self: &Arc<Self>) {
-        self.state.lock().log.lose();
-        self.release();
-    }
-
-    /// Passes the rows of units whose fate is known on to their stripes, and ends users' flushes.
-    pub(super) fn release(self: &Arc<Self>) {
-        self.release_early();
-        loop {
-            let (io, ok) = {
-                let mut state = self.state.lock();
-                let Some((unit, outcome)) = state.log.next_stable() else {
-                    break;
-                };
-                let io = state.submitted.get_mut(unit.index()).and_then(Option::take);
-                let Some(io) = io else {
-                    continue;
-                };
-                let ok = matches!(outcome, Outcome::Stable);
-                // With the lock held, which keeps the events in order.
-                trace(|| UnitStable {
-                    dev: self.array.mddev.dev(),
-                    seq: unit.seq(),
-                    rows: io.row_count(),
-                    ok,
-                });
-                (io, ok)
-            };
-            let (early, late) = {
-                let mut rows = io.rows.lock();
-                (
-                    core::mem::take(&mut rows.early),
-                    core::mem::take(&mut rows.late),
-                )
-            };
-            self.pass_on(early, ok);
-            self.pass_on(late, ok);
-        }
-        self.end_flushes();
-    }
-
-    /// Passes on the rows that need no more than that their unit is ordered.
-    fn release_early(self: &Arc<Self>) {
-        loop {
-            let io = {
-                let mut state = self.state.lock();
-                let Some(unit) = state.log.next_ordered() else {
-                    return;
-                };
-                state.submitted.get(unit.index()).cloned().flatten()
-            };
-            let Some(io) = io else {
-                continue;
-            };
-            // Whoever takes them tells them: once.
-            let rows = core::mem::take(&mut io.rows.lock().early);
-            self.array.counters.add(
-                Count::RowsEarly,
-                count_rows(rows.iter().map(|(_, rows)| rows)),
-            );
-            self.pass_on(rows, true);
-        }
-    }
-
-    fn pass_on(&self, rows: Rows, ok: bool) {
-        for (stripe, rows) in rows {
-            stripe.event(Event::JournalDone { rows, ok });
-            Stripe::handle(&stripe);
-        }
     }
 
     /// Tells md that the journal does not work any more.

@@ -28,6 +28,7 @@ mod ops;
 mod personality;
 mod reclaim;
 mod recovery;
+mod release;
 mod report;
 mod request;
 mod stripe;
