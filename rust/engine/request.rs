@@ -77,7 +77,8 @@ impl Array {
         // we submit goes out when we return.
         let _turn = this.enter();
         this.wait_room();
-        let hold = this.may_hold(bio.sector().get(), bio.sectors());
+        // Somebody waits for what is FUA.
+        let hold = this.may_hold(bio.sector().get(), bio.sectors()) && !bio.is_fua();
         let bio = bio.account(mddev);
         let start = bio.sector().get();
         let row = start / this.row;
