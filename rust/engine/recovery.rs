@@ -154,6 +154,24 @@ impl Pending for Table {
     }
 }
 
+/// The ring on `rdev`, if it is large enough for rows of that many pages.
+fn find_ring(mddev: &Mddev, rdev: &Rdev, pages: u32) -> Result<Ring> {
+    let blocks = rdev.sectors() / BLOCK_SECTORS;
+    let least = Ring::least_blocks(pages);
+    Ring::new(blocks)
+        .filter(|_| blocks >= least)
+        .ok_or_else(|| {
+            pr_err!(
+                "{}: {}: a journal of {} KiB is too small for this array, which needs at least {} KiB\n",
+                mddev.name(),
+                rdev.name(),
+                blocks.saturating_mul(4),
+                least.saturating_mul(4)
+            );
+            EINVAL
+        })
+}
+
 impl Array {
     /// Recovers the journal on `rdev` and takes it into use. With md's lock of
     /// the array held, and no I/O under way.
@@ -166,16 +184,7 @@ impl Array {
             );
             return Err(EINVAL);
         }
-        let ring = Ring::new(rdev.sectors() / BLOCK_SECTORS).ok_or(EINVAL)?;
-        if u64::from(this.geo.raid_disks()) + 1 > ring.max_unit_blocks() {
-            pr_err!(
-                "{}: {}: a journal of {} sectors is too small for this array\n",
-                mddev.name(),
-                rdev.name(),
-                rdev.sectors()
-            );
-            return Err(EINVAL);
-        }
+        let ring = find_ring(mddev, rdev, this.geo.raid_disks())?;
         // What an earlier journal left in the cache is not this one's.
         this.drain();
         let tail = this.find_tail(rdev, ring)?;

@@ -43,6 +43,12 @@ impl Ring {
             .then_some(Self { blocks })
     }
 
+    /// Returns the fewest blocks of a ring whose units can have a row of that many pages; see
+    /// [`Self::max_unit_blocks`].
+    pub(crate) fn least_blocks(pages: u32) -> u64 {
+        u64::from(pages).saturating_add(1).saturating_mul(4)
+    }
+
     /// Returns the number of blocks.
     pub(crate) const fn blocks(&self) -> u64 {
         self.blocks

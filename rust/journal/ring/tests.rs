@@ -17,6 +17,16 @@ fn sizes() {
 }
 
 #[test]
+fn the_least_ring_has_room_for_a_row_in_a_unit() {
+    for pages in 2..=203 {
+        let least = Ring::least_blocks(pages);
+        let room = |blocks| Ring::new(blocks).unwrap().max_unit_blocks();
+        assert_eq!(room(least), u64::from(pages) + 1);
+        assert!(room(least - 1) <= u64::from(pages));
+    }
+}
+
+#[test]
 fn agrees_with_counting() {
     for blocks in 4..20 {
         let ring = Ring::new(blocks).unwrap();
