@@ -91,6 +91,46 @@ unflushed()
 		fail "FUA did not wait for a flush"
 }
 
+# Data are cached that the members do not have: at this moment, or at one that
+# comes while somebody writes.
+dirty()
+{
+	local rows n
+	[ "$MODULE" = raid5c ] || return 0
+	for ((n = 0; n < 50; n++)); do
+		rows=$(counter rows_cached_now)
+		[ "$rows" -lt 20 ] || break
+		sleep 0.05
+	done
+	echo "$rows rows are cached"
+	[ "$rows" -ge 20 ] || fail "only $rows rows are cached"
+}
+
+# little SEED: write so little that no reason but its age has it written out.
+little()
+{
+	put --seed $((SEED * 100 + $1)) --ops 80 --threads 6 --max-io 8K --big 0
+}
+
+# Read everything, again and again, until `read_well`.
+read_on()
+{
+	rm -f /tmp/enough /tmp/misread
+	until [ -e /tmp/enough ]; do
+		$ACK check --dev $MD --log "$LOG" > /tmp/reader 2>&1 ||
+			mv /tmp/reader /tmp/misread
+	done &
+	READER=$!
+	sleep 0.3
+}
+
+read_well()
+{
+	touch /tmp/enough
+	wait "$READER"
+	[ ! -e /tmp/misread ] || fail "$1: $(head -n 1 /tmp/misread)"
+}
+
 # Small writes, read back through the cache and from the members.
 cached()
 {
@@ -169,6 +209,7 @@ member_fails()
 	$ACK write --resume --dev $MD --log "$LOG" --seconds 4 \
 		--threads 8 --read 10 > /tmp/writer 2>&1 &
 	sleep 1
+	dirty
 	must mdadm $MD --fail "${DISK[$1]}"
 	wait $! || fail "the writer ended with $?: $(cat /tmp/writer)"
 	get journal_mode | grep -F "[write-through]" ||
@@ -196,15 +237,53 @@ all_written_out()
 		fail "what is on the members is said to be lost"
 }
 
-# No array is left in memory: each has workqueues with threads.
+# How many threads workqueues of arrays have.
+threads()
+{
+	grep -l "^kworker/R-raid5" /proc/[0-9]*/comm | wc -l
+}
+
+# No array is left in memory; $1 says how many threads there were before.
 nothing_left()
 {
 	local n=0
-	while pgrep -x "kworker/R-raid5" > /dev/null; do
+	[ "$1" -gt 0 ] || fail "an array without threads"
+	while [ "$(threads)" -gt 0 ]; do
 		n=$((n + 1))
-		[ $n -lt 50 ] || fail "left: $(ps -eo comm | grep raid5 | tr '\n' ' ')"
+		[ $n -lt 50 ] || fail "an array is left: $(threads) threads of $1"
 		sleep 0.1
 	done
+}
+
+# member_fails_at_rest MEMBER WHEN: a member fails while data are cached and
+# somebody reads; then the array is stopped, at once or later.
+member_fails_at_rest()
+{
+	local rest=("${DISK[@]:0:4}")
+	unset "rest[$1]"
+	build "$JOURNAL"
+	little 9
+	dirty
+	read_on
+	must mdadm $MD --fail "${DISK[$1]}"
+	[ "$2" = at-once ] || sleep 2
+	read_well "while member $1 failed"
+	[ "$2" = at-once ] || [ "$MODULE" != raid5c ] ||
+		[ "$(counter rows_cached_now)" = 0 ] ||
+		fail "$(counter rows_cached_now) rows are still cached"
+	stop_md
+	dmesg -C
+	must mdadm --assemble --run $MD "${rest[@]}" "$JOURNAL"
+	[ "$MODULE" != raid5c ] ||
+		dmesg | grep "1 units with 0 data pages" ||
+		fail "not a clean start: $(dmesg | grep 'journal recovery')"
+	verify "assembled without member $1"
+	must mdadm --zero-superblock "$SPARE"
+	must mdadm $MD --add "$SPARE"
+	wait_whole
+	verify "rebuilt"
+	no_mismatch "rebuilt"
+	clean_up
 }
 
 # The journal fails with cached data: that goes to the members, and what is
@@ -219,6 +298,7 @@ journal_fails()
 	$ACK write --resume --dev $MD --log "$LOG" --ops 100000 \
 		--threads 6 > /tmp/writer 2>&1 &
 	sleep 1
+	dirty
 	echo "0 $sectors error" | dmsetup load j || fail "no new table"
 	dmsetup suspend --nolockfs j
 	dmsetup resume j
@@ -234,20 +314,25 @@ journal_fails()
 	clean_up
 }
 
-# The journal's device fails while nothing but the cache is there.
+# journal_fails_at_rest WHEN: the journal's device fails while nothing but the
+# cache is there, and somebody reads; then the array is stopped, at once or later.
 journal_fails_at_rest()
 {
-	local sectors
+	local sectors threads
 	sectors=$(blockdev --getsz "$JOURNAL")
 	echo "0 $sectors linear $JOURNAL 0" | dmsetup create j || fail "no table"
 	build /dev/mapper/j
-	put --seed $((SEED * 100 + 7)) --ops 200 --threads 6 --span 4M
+	threads=$(threads)
+	little 7
+	dirty
+	read_on
 	must mdadm $MD --fail /dev/mapper/j
-	sleep 1
-	verify "with the journal gone"
+	[ "$1" = at-once ] || sleep 1
+	read_well "while the journal failed"
+	[ "$1" = at-once ] || verify "with the journal gone"
 	stop_md
 	all_written_out
-	nothing_left
+	[ "$MODULE" != raid5c ] || nothing_left "$threads"
 	dmsetup remove_all --force
 	must mdadm --assemble --force --run $MD "${DISK[@]:0:4}"
 	drop_caches
@@ -261,7 +346,7 @@ journal_fails_at_rest()
 # lost, and it is said what.
 members_lost()
 {
-	local disk i names=() said
+	local disk i names=() said threads
 	i=0
 	for disk in "${DISK[0]}" "${DISK[1]}" "${DISK[2]}" "$JOURNAL"; do
 		echo "0 $(blockdev --getsz "$disk") linear $disk 0" |
@@ -272,7 +357,8 @@ members_lost()
 	done
 	DISK[3]=$1 JOURNAL=/dev/mapper/m3
 	build "$JOURNAL"
-	put --seed $((SEED * 100 + 9)) --ops 200 --threads 6 --span 4M --big 0
+	threads=$(threads)
+	little 12
 	dmesg -C
 	# Together: one after the other, the last would get what is cached.
 	for i in 0 1 2; do
@@ -291,7 +377,7 @@ members_lost()
 	dmesg | grep "not on the members: sectors" || fail "no range is named"
 	said="is in the journal: keep that"
 	[ -z "$2" ] || said="these writes are lost"
-	nothing_left
+	nothing_left "$threads"
 	dmesg | grep "$said" || fail "nobody says \"$said\""
 	for i in 0 1 2; do
 		echo "0 $(blockdev --getsz "${names[i]}") linear ${names[i]} 0" |
@@ -342,8 +428,11 @@ try switched switched
 try small-ring small_ring
 try data-member-fails member_fails 1
 try parity-member-fails member_fails 3
+try data-member-fails-at-rest member_fails_at_rest 0 later
+try member-fails-and-stop member_fails_at_rest 2 at-once
 try journal-fails journal_fails
-try journal-fails-at-rest journal_fails_at_rest
+try journal-fails-at-rest journal_fails_at_rest later
+try journal-fails-and-stop journal_fails_at_rest at-once
 if [ "$MODULE" = raid5c ]; then
 	try members-lost members_lost "${DISK[3]}" ""
 	try members-and-journal-lost members_lost "${DISK[3]}" 3
