@@ -104,7 +104,7 @@ newer_superblock()
 	build "$JOURNAL"
 	put --seed $((SEED * 100 + 6)) --ops 300 --threads 4
 	stop_md
-	must python3 /lab/guest/newer-sb.py "$JOURNAL"
+	must python3 /lab/guest/journal-disk.py newer "$JOURNAL"
 	drop_caches
 	run mdadm --assemble $MD "${DISK[@]:0:4}" "$JOURNAL" > /tmp/out 2>&1 &&
 		fail "mdadm has changed: the newer journal is taken"

@@ -12,6 +12,12 @@ def journal(ctx, verdicts):
             [32] * 4 + [12, 64], timeout=900, cpus=2)
 
 
+def journals(ctx, verdicts):
+    """Journals of all sizes, caches and sectors; freezing as power cuts."""
+    run_job(ctx, verdicts, "um", "journals.sh", "journals", [],
+            timeout=600, memory_mb=1024, cpus=2)
+
+
 def writeback(ctx, verdicts):
     """The write-back cache in trouble, at levels 5 and 6."""
     for level in ("6", "5"):
