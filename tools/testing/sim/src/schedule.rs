@@ -191,7 +191,8 @@ impl World {
         let flush = self.c.early && room && !closing;
         let often = if self.is_bare() { 4 } else { 1 };
         add(flush, Step::UserFlushStart, 2 * often);
-        add(true, Step::Peek, 2 * often);
+        let exposed = if often > 1 && self.is_blocked() { 8 } else { 1 };
+        add(true, Step::Peek, 2 * often * exposed);
         add(true, Step::Crash, 1);
         add(self.can_reclaim(), Step::ReclaimAnyway, 1);
         add(self.can_close(), Step::CloseStart, 1);
@@ -203,8 +204,12 @@ impl World {
             if rebuild { 2 } else { 1 },
         );
         add(sync && self.degraded() > 0, Step::Suspend, 1);
-        let often = if self.are_members_flushed() { 40 } else { 1 };
-        add(self.c.fail > 0 && self.may_fail(), Step::FailMember, often);
+        let flushed = self.are_members_flushed();
+        add(
+            (self.c.fail > 0 || flushed) && self.may_fail(),
+            Step::FailMember,
+            if flushed { 40 } else { 1 },
+        );
         add(
             self.stripes.iter().any(|s| !s.active && s.carry.is_none()),
             Step::Evict,

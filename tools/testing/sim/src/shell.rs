@@ -181,7 +181,8 @@ impl World {
         self.judge_failures(i, acts, carry);
         self.stats.cached += u64::from(acts.cache.count());
         let release = match self.bug {
-            Some(Bug::EarlyRelease) => acts.landed | acts.complete,
+            // Not before the unit is stable: the log would notice.
+            Some(Bug::EarlyRelease) => acts.landed | acts.complete.minus(carry.early),
             _ => acts.landed,
         };
         for row in release.iter() {
