@@ -306,7 +306,7 @@ impl World {
     /// How safe the data of a row must be for its write to end.
     fn wait_for(&self, fua: bool) -> WaitFor {
         let volatile = self.c.cache != JournalCache::None;
-        if self.c.early && volatile && (!fua || self.bug == Some(Bug::EarlyFua)) {
+        if self.c.early && volatile && !fua {
             WaitFor::Ordered
         } else {
             WaitFor::Stable

@@ -111,7 +111,8 @@ impl World {
             String::new()
         };
         tell!(self, "{what} of array sectors {at}+{n} comes{asked}");
-        let fua = asks.fua || (asks.preflush && self.must_wait_for_flush());
+        let fua = (asks.fua && self.bug != Some(Bug::EarlyFua))
+            || (asks.preflush && self.must_wait_for_flush());
         self.stats.fua += u64::from(asks.any());
         let oldest = self.oldest_read();
         for (i, slot, first, at, n) in self.spans(at, n) {
