@@ -258,10 +258,7 @@ impl World {
             }
             Step::Pop => self.pop(),
             Step::PopOrdered => self.pop_ordered(),
-            Step::TakeEarly => {
-                let k = self.tape.pick(self.journal.ordered.len());
-                self.take_early(k);
-            }
+            Step::TakeEarly => self.take_early(),
             Step::UserFlushGoOn => self.user_flush_step(),
             Step::Io => {
                 let k = self.tape.pick(self.ios.len());

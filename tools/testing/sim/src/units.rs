@@ -170,23 +170,7 @@ impl World {
             return Ok(Vec::new());
         }
         if parity.is_empty() {
-            let first = s.units[row as usize].is_empty();
-            let wait = self.wait_for(carry.fua.has(row));
-            let placed = self.journal.log.place_data(counts.0, first, wait);
-            self.promised(i, row, &placed);
-            let placed = placed?;
-            self.follow(&placed);
-            self.enter(i, row, &data);
-            match wait {
-                WaitFor::Ordered => self.note_early_row(i, row),
-                WaitFor::Stable => self.note_row(i, row),
-            }
-            let seq = placed.unit.seq();
-            tell!(
-                self,
-                "stripe {i} row {row}: data in unit {seq}, waits for {wait:?}"
-            );
-            return Ok(if first { vec![placed.unit] } else { Vec::new() });
+            return self.append_data(i, carry.fua.has(row), row, &data);
         }
         if self.bug != Some(Bug::SplitRow) {
             let placed = self.journal.log.place(counts.0, counts.1)?;
@@ -216,6 +200,33 @@ impl World {
             "stripe {i} row {row}: data in unit {a}, parity in unit {b}"
         );
         Ok(vec![first.unit, second.unit])
+    }
+
+    /// Appends data of a row that is being cached.
+    fn append_data(
+        &mut self,
+        i: usize,
+        fua: bool,
+        row: u32,
+        data: &[usize],
+    ) -> Result<Vec<UnitRef>, PlaceError> {
+        let first = self.stripes[i].units[row as usize].is_empty();
+        let wait = self.wait_for(fua);
+        let placed = self.journal.log.place_data(data.len() as u32, first, wait);
+        self.promised(i, row, &placed);
+        let placed = placed?;
+        self.follow(&placed);
+        self.enter(i, row, data);
+        match wait {
+            WaitFor::Ordered => self.note_early_row(i, row),
+            WaitFor::Stable => self.note_row(i, row),
+        }
+        let seq = placed.unit.seq();
+        tell!(
+            self,
+            "stripe {i} row {row}: data in unit {seq}, waits for {wait:?}"
+        );
+        Ok(if first { vec![placed.unit] } else { Vec::new() })
     }
 
     /// A row of the cache finds the room that was promised.
@@ -496,8 +507,9 @@ impl World {
         }
     }
 
-    /// Takes the early rows of such a unit, if they are still there.
-    pub(crate) fn take_early(&mut self, k: usize) {
+    /// Takes the early rows of one such unit, if they are still there.
+    pub(crate) fn take_early(&mut self) {
+        let k = self.tape.pick(self.journal.ordered.len());
         let seq = self.journal.ordered.swap_remove(k);
         let early = &mut self.journal.early;
         let rows = match self.bug {
