@@ -6,7 +6,7 @@
 //! held back for a moment, it needs no read if the rest comes. If the rest does
 //! not come, holding only costs time. Which of both happens depends on who
 //! writes, so it is learned: holding goes on while it pays, and is tried again
-//! now and then when it did not.
+//! now and then when it did not, the more rarely the longer it does not.
 
 /// A held row that was completed in time is worth this much.
 const WON: i32 = 1;
@@ -14,20 +14,30 @@ const WON: i32 = 1;
 const LOST: i32 = 4;
 const MOST: i32 = 32;
 const LEAST: i32 = -64;
-/// While it does not pay, one in this many stripes is held all the same.
-const PROBE: u32 = 64;
+/// When it has just ceased to pay, one in this many stripes is held all the same.
+const PROBE_FIRST: u32 = 64;
+/// When it has not paid for long, one in this many: a writer that waits for each
+/// write before the next, so that holding never pays, loses little.
+const PROBE_LAST: u32 = 4096;
 
 /// What has been learned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hold {
     score: i32,
+    /// Stripes since the last that was held though it did not pay.
     turn: u32,
+    /// How many it are to be until the next.
+    every: u32,
 }
 
 impl Hold {
     /// Nothing is known: holding is tried.
     pub(crate) const fn new() -> Self {
-        Self { score: 0, turn: 0 }
+        Self {
+            score: 0,
+            turn: 0,
+            every: PROBE_FIRST,
+        }
     }
 
     /// Whether the next stripe with a partial write should be held back.
@@ -35,12 +45,18 @@ impl Hold {
         if self.score >= 0 {
             return true;
         }
-        self.turn = self.turn.wrapping_add(1);
-        self.turn % PROBE == 0
+        self.turn = self.turn.saturating_add(1);
+        if self.turn < self.every {
+            return false;
+        }
+        self.turn = 0;
+        self.every = self.every.saturating_mul(2).min(PROBE_LAST);
+        true
     }
 
     /// What was held was completed in time.
     pub(crate) fn won(&mut self) {
+        self.every = PROBE_FIRST;
         self.score = self.score.max(-WON).saturating_add(WON).min(MOST);
     }
 
@@ -59,10 +75,29 @@ mod tests {
         let mut hold = Hold::new();
         assert!(hold.ask());
         hold.lost();
-        let held = (0..640).filter(|_| hold.ask()).count();
-        assert_eq!(held, 10);
+        let held = (0..64).filter(|_| hold.ask()).count();
+        assert_eq!(held, 1);
         hold.won();
         assert!(hold.ask());
+    }
+
+    #[test]
+    fn what_never_pays_is_hardly_tried() {
+        let mut hold = Hold::new();
+        let mut held = 0;
+        for _ in 0..100_000 {
+            if hold.ask() {
+                held += 1;
+                hold.lost();
+            }
+        }
+        assert!((20..=32).contains(&held), "{held} were held");
+        // It may pay again.
+        hold.won();
+        assert!(hold.ask());
+        hold.lost();
+        let held = (0..64).filter(|_| hold.ask()).count();
+        assert_eq!(held, 1);
     }
 
     #[test]
