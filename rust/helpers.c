@@ -12,6 +12,7 @@
 #include <linux/raid/pq.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/stat.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
@@ -64,9 +65,9 @@ void raid5c_set_bitmap_hooks(struct md_personality *pers,
 
 /* tasks */
 
-bool raid5c_need_resched(void)
+bool raid5c_cpu_wanted(void)
 {
-	return need_resched();
+	return need_resched() || !single_task_running();
 }
 
 void raid5c_cond_resched(void)

@@ -6,7 +6,7 @@
 //! goes on at once, and the two run side by side. That pays while the worker is
 //! awake; waking it for every piece costs more than it gains. So the worker
 //! looks on for a while before it sleeps, as long as work keeps coming (see
-//! [`Pace`]). While it sleeps, submitters do their work themselves, and what
+//! [`Pace`]) and nobody else wants its CPU. While it sleeps, submitters do their work themselves, and what
 //! ends is handled on the CPU on which it ended. The same when the list grows
 //! long: one worker is no bottleneck.
 
@@ -181,8 +181,8 @@ impl WorkItem for List {
             }
             let at = now();
             let patience = Pace::from_bits(this.pace.load(Relaxed)).patience_ns();
-            // SAFETY: Looks at a flag of the current task.
-            let wanted = unsafe { sys::raid5c_need_resched() };
+            // SAFETY: Looks at the current task and its CPU's queue.
+            let wanted = unsafe { sys::raid5c_cpu_wanted() };
             if since(from, at) < patience && !wanted {
                 // SAFETY: A hint to the CPU.
                 unsafe { sys::raid5c_cpu_relax() };
