@@ -543,6 +543,11 @@ impl Array {
         drop(file);
     }
 
+    /// Whether the reclaim thread is to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.fetch_add(0, Full) != 0
+    }
+
     /// Stops the reclaim thread.
     pub(super) fn stop_reclaim(&self) {
         self.stopping.xchg(1, Full);
@@ -557,6 +562,8 @@ impl Array {
         if let Some(journal) = journal {
             // Units that are not stable keep the journal.
             journal.lose();
+            // The thread that would have done them is gone.
+            journal.fail_late_flushes();
         }
         self.stopping.xchg(0, Full);
     }

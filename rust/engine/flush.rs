@@ -5,8 +5,9 @@
 //! Without a journal md flushes all members. With one, what has completed is stable there, but for
 //! cached data that was acknowledged when its unit was ordered: a flush waits for that. A write
 //! that comes with a flush lies behind all of it in the log, so that it is enough if the write
-//! itself waits until it is stable. With the journal lost, what was acknowledged is in memory: it
-//! goes to the members first.
+//! itself waits until it is stable. With the journal lost, what was acknowledged is in memory or in
+//! the members' caches: a flush ends when the members have it, and md has recorded which of them
+//! have not. Else one of these could be taken for good after a power cut.
 
 use super::{
     array::{Array, JournalState, OwnTurn},
@@ -88,6 +89,20 @@ impl State {
     }
 }
 
+/// Ends flushes that are done.
+fn end_all(mut done: Waiters) {
+    while let Some(waiter) = done.pop() {
+        KBox::into_inner(waiter).bio.end();
+    }
+}
+
+/// Ends flushes that cannot be done.
+fn fail_all(mut failed: Waiters) {
+    while let Some(waiter) = failed.pop() {
+        KBox::into_inner(waiter).bio.end_error();
+    }
+}
+
 impl Journal {
     /// Whether all that was acknowledged is stable.
     pub(super) fn is_all_kept(&self) -> bool {
@@ -95,8 +110,8 @@ impl Journal {
         log.is_kept(log.barrier()) == Kept::Yes
     }
 
-    /// Ends an empty flush when all that was acknowledged until now is stable.
-    fn flush_for_user(self: &Arc<Self>, bio: Bio) {
+    /// Puts a flush on one of the lists.
+    fn wait(self: &Arc<Self>, bio: Bio, list: fn(&mut State) -> &mut Waiters) {
         let turn = Array::enter_for(&self.array);
         let room = loop {
             match KBox::new_uninit(GFP_KERNEL) {
@@ -105,16 +120,19 @@ impl Journal {
             }
         };
         self.array.counters.add(Count::UserFlushes, 1);
-        {
-            let mut state = self.state.lock();
-            let barrier = state.log.barrier();
-            state.waiters.push(room.write(Waiter {
-                bio,
-                barrier,
-                next: None,
-                _turn: turn,
-            }));
-        }
+        let mut state = self.state.lock();
+        let barrier = state.log.barrier();
+        list(&mut state).push(room.write(Waiter {
+            bio,
+            barrier,
+            next: None,
+            _turn: turn,
+        }));
+    }
+
+    /// Ends an empty flush when all that was acknowledged until now is stable.
+    fn flush_for_user(self: &Arc<Self>, bio: Bio) {
+        self.wait(bio, |state| &mut state.waiters);
         self.flush();
         // What it waits for may have come meanwhile, or never come.
         self.release();
@@ -122,25 +140,85 @@ impl Journal {
 
     /// Ends the flushes that need not wait any more.
     pub(super) fn end_flushes(&self) {
-        let (mut done, mut failed) = {
+        let (done, failed) = {
             let mut state = self.state.lock();
             if state.waiters.newest().is_none() {
                 return;
             }
             state.take_ended()
         };
-        while let Some(waiter) = done.pop() {
-            let waiter = KBox::into_inner(waiter);
-            waiter.bio.end();
-        }
-        while let Some(waiter) = failed.pop() {
+        end_all(done);
+        if failed.newest().is_some() {
             warn_limited!(
                 "{}: a flush fails, as the journal failed before it was done; what was acknowledged is in memory and is written to the members\n",
                 self.array.mddev.name()
             );
-            let waiter = KBox::into_inner(waiter);
-            waiter.bio.end_error();
         }
+        fail_all(failed);
+    }
+
+    /// Does the flushes that came when the journal was lost; if the members have not got everything
+    /// yet, the reclaim thread comes again. Waits for md to record failures.
+    pub(super) fn end_late_flushes(&self) {
+        let array = &self.array;
+        // Taken before the look: what was acknowledged before one of them came is seen.
+        let Some(late) = self.take_late() else {
+            return;
+        };
+        if !array.has_failed() && !array.is_written_out() {
+            self.put_back(late);
+            return array.look_again();
+        }
+        if array.flush_and_record() {
+            end_all(late);
+        } else {
+            self.fail(late);
+        }
+        self.state.lock().late_in_hand = false;
+    }
+
+    fn take_late(&self) -> Option<Waiters> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let _ = state.late.newest()?;
+        state.late_in_hand = true;
+        Some(core::mem::replace(&mut state.late, Waiters::new()))
+    }
+
+    fn put_back(&self, mut late: Waiters) {
+        let mut state = self.state.lock();
+        while let Some(waiter) = late.pop() {
+            state.late.push(waiter);
+        }
+        state.late_in_hand = false;
+    }
+
+    /// Whether flushes are not done that came when the journal was lost.
+    fn has_late_flushes(&self) -> bool {
+        let state = self.state.lock();
+        state.late_in_hand || state.late.newest().is_some()
+    }
+
+    /// Whether nothing needs the journal any more, but for what is stuck.
+    pub(super) fn is_removable(&self) -> bool {
+        let array = &self.array;
+        array.cache.active() == 0 && !self.has_late_flushes() && array.is_written_out()
+    }
+
+    /// Ends the flushes that came when the journal was lost: nobody will do them.
+    pub(super) fn fail_late_flushes(&self) {
+        if let Some(late) = self.take_late() {
+            self.fail(late);
+            self.state.lock().late_in_hand = false;
+        }
+    }
+
+    fn fail(&self, late: Waiters) {
+        warn_limited!(
+            "{}: a flush fails: the journal is lost, and the members cannot be flushed, or the array is stopped\n",
+            self.array.mddev.name()
+        );
+        fail_all(late);
     }
 }
 
@@ -148,19 +226,25 @@ impl Array {
     /// Does the flush that came with a request; gives the request back if it
     /// has data.
     pub(super) fn flush_request(this: &Arc<Self>, mddev: &Mddev, bio: Bio) -> Option<Bio> {
-        let journal = match this.journal_state() {
+        match this.journal_state() {
             JournalState::None => return bio.flush_members(mddev),
-            JournalState::Works => this.journal(),
-            JournalState::Lost => None,
-        };
-        let Some(journal) = journal else {
-            if this.wait_written_out() {
-                return bio.flush_members(mddev);
+            JournalState::Works => {}
+            JournalState::Lost => {
+                Self::flush_without_journal(this, mddev, bio);
+                return None;
             }
-            bio.end_error();
+        }
+        let Some(journal) = this.journal() else {
+            // It was lost just now.
+            Self::flush_without_journal(this, mddev, bio);
             return None;
         };
         let waits = !journal.is_all_kept();
+        if this.journal_state() != JournalState::Works {
+            // What is kept is of no use then.
+            Self::flush_without_journal(this, mddev, bio);
+            return None;
+        }
         if bio.sectors() > 0 {
             bio.clear_preflush();
             if waits {
@@ -176,16 +260,65 @@ impl Array {
         None
     }
 
-    /// Waits until the members have all that was acknowledged; false if some of it cannot be
-    /// written to them. For when the journal is lost.
-    fn wait_written_out(&self) -> bool {
-        if !self.may_cache() {
-            return true;
+    /// Does a flush when the journal is lost.
+    fn flush_without_journal(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
+        if bio.sectors() > 0 {
+            // Writes are refused.
+            return bio.end_error();
         }
-        while self.cache.find_from(0, Stripe::is_unwritten).is_some() {
-            self.wake_reclaim();
+        if let Some(journal) = this.journal() {
+            journal.wait(bio, |state| &mut state.late);
+            this.wake_reclaim();
+            let same = |now: &Arc<Journal>| Arc::ptr_eq(now, &journal);
+            if !this.journal().as_ref().is_some_and(same) {
+                // It was taken out meanwhile, with its thread.
+                journal.fail_late_flushes();
+            }
+            return;
+        }
+        let _turn = this.enter();
+        // The members were flushed before the journal was taken out, or it was never there.
+        if !this.wait_recorded() || this.has_stuck() {
+            return bio.end_error();
+        }
+        // Comes back only with data.
+        if let Some(bio) = bio.flush_members(mddev) {
+            bio.end();
+        }
+    }
+
+    /// Whether the members have all that was acknowledged, but for what cannot be written to them.
+    /// For when the journal is lost.
+    fn is_written_out(&self) -> bool {
+        !self.may_cache() || self.cache.find_from(0, Stripe::is_unwritten).is_none()
+    }
+
+    /// Whether something acknowledged cannot be written to the members.
+    fn has_stuck(&self) -> bool {
+        self.may_cache() && self.cache.find_from(0, Stripe::is_stuck).is_some()
+    }
+
+    /// Waits until md has recorded which members failed. False if it may never do: the array has
+    /// failed, is read-only or is being stopped.
+    fn wait_recorded(&self) -> bool {
+        while self.is_blocked() {
+            if self.has_failed() || self.mddev.ro() != 0 || self.is_stopping() {
+                return false;
+            }
             fsleep(Delta::from_millis(1));
         }
-        self.cache.find_from(0, Stripe::is_stuck).is_none()
+        true
+    }
+
+    /// Flushes the members, and waits until md has recorded which of them lack something. False if
+    /// what was acknowledged is not safe then.
+    fn flush_and_record(&self) -> bool {
+        let degraded = self.members.degraded();
+        if !self.flush_members() || self.has_stuck() {
+            return false;
+        }
+        // Of an array that is read-only md records nothing, and forgets it.
+        let forgets = self.mddev.ro() != 0;
+        self.wait_recorded() && !(forgets && self.members.degraded() != degraded)
     }
 }

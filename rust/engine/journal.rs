@@ -73,6 +73,10 @@ pub(super) struct State {
     pub(super) submitted: KVVec<Option<Arc<UnitIo>>>,
     /// Flushes of users that wait for units to become stable.
     pub(super) waiters: Waiters,
+    /// Those that came when the journal was lost.
+    pub(super) late: Waiters,
+    /// Some of these are being done.
+    pub(super) late_in_hand: bool,
 }
 
 /// The journal of an array.
@@ -156,7 +160,13 @@ impl Journal {
                 seed: seed(array),
                 ring,
                 state <- new_spinlock!(
-                    State { log, submitted, waiters: Waiters::new() },
+                    State {
+                        log,
+                        submitted,
+                        waiters: Waiters::new(),
+                        late: Waiters::new(),
+                        late_in_hand: false,
+                    },
                     "raid5c::log"
                 ),
                 open <- new_mutex!(None, "raid5c::open"),

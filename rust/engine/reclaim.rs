@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reclaim: moving the journal's tail, and feeding rows that waited for room.
+//! Reclaim: moving the journal's tail, and feeding rows that waited for room; and flushes when
+//! the journal is lost.
 //!
 //! Done by a thread of its own, or by `quiesce` on behalf of md while md holds
 //! the array's lock, which moving the tail needs.
 
 use super::{
-    array::Array, cache::List, counters::Count, journal::Journal, journal_io::write_empty,
+    array::{Array, JournalState},
+    cache::List,
+    counters::Count,
+    journal::Journal,
+    journal_io::write_empty,
     stripe::Stripe,
 };
 use crate::{
@@ -47,7 +52,7 @@ impl Journal {
     pub(super) fn wants_reclaim(&self) -> bool {
         self.array.mddev.ro() == 0
             && !self.array.has_failed()
-            && self.device().is_some()
+            && self.array.journal_state() == JournalState::Works
             && self.state.lock().log.wants_reclaim()
     }
 
@@ -105,6 +110,9 @@ impl Journal {
     /// `locked`: the caller holds md's lock of the array. `force`: also if
     /// little is to be gained. True if something was freed.
     pub(super) fn reclaim(&self, locked: bool, force: bool) -> bool {
+        if self.array.journal_state() != JournalState::Works {
+            return false;
+        }
         let _turn = self.reclaiming.lock();
         let begun = {
             let state = self.state.lock();
@@ -270,6 +278,12 @@ impl Array {
         }
     }
 
+    /// Has the reclaim thread look again soon. Called by that thread.
+    pub(super) fn look_again(&self) {
+        fsleep(Delta::from_millis(1));
+        self.reclaim_wanted.xchg(1, Full);
+    }
+
     /// One round of the reclaim thread.
     fn reclaim_round(&self) {
         let _noio = NoIo::enter();
@@ -279,6 +293,11 @@ impl Array {
         };
         let feed = self.feed_wanted.xchg(0, Full) != 0;
         self.relieve(&journal);
+        journal.end_late_flushes();
+        if self.journal_state() == JournalState::Lost && journal.is_removable() {
+            // md has been refused before.
+            self.mddev.look_for_work();
+        }
         if journal.reclaim(false, false) || feed {
             self.feed();
         } else if journal.wants_reclaim() {
@@ -344,8 +363,7 @@ impl Array {
         let pressing = load.leaving || self.cache.is_short() || journal.is_starved();
         if pressing && done > 0 {
             // Until nobody waits any more.
-            fsleep(Delta::from_millis(1));
-            self.reclaim_wanted.xchg(1, Full);
+            self.look_again();
         }
     }
 
@@ -417,8 +435,7 @@ impl Worker for Array {
     fn run(&self) {
         loop {
             self.reclaim_round();
-            if self.reclaim_wanted.fetch_add(0, Full) == 0 || self.stopping.fetch_add(0, Full) != 0
-            {
+            if self.reclaim_wanted.fetch_add(0, Full) == 0 || self.is_stopping() {
                 return;
             }
         }

@@ -357,9 +357,12 @@ impl Array {
         let Some(journal) = self.journal().filter(|j| j.is_on(rdev)) else {
             return Ok(());
         };
-        if self.cache.active() != 0 {
+        if !journal.is_removable() {
             return Err(EBUSY);
         }
+        // What is acknowledged and not stuck is in their caches at most. A member that cannot is
+        // failed; flushes that come later wait until that is recorded.
+        self.flush_members();
         journal.detach(rdev)?;
         drop(journal);
         self.set_journal_state(JournalState::Lost);

@@ -203,6 +203,18 @@ impl Mddev {
         unsafe { sys::raid5c_set_mask_bits(&raw mut (*self.as_ptr()).sb_flags, mask) }
     }
 
+    /// Has md's thread look whether devices are to be taken out or put in.
+    pub(crate) fn look_for_work(&self) {
+        self.set_recovery(Recovery::Needed);
+        // SAFETY: A live mddev; RCU read lock as the C function wants, under which the thread
+        // is there if the pointer is not null.
+        unsafe {
+            bindings::rcu_read_lock();
+            sys::__md_wakeup_thread((*self.as_ptr()).thread);
+            bindings::rcu_read_unlock();
+        }
+    }
+
     /// Writes the superblocks now, if the array's lock is free. Returns
     /// whether they were written.
     ///

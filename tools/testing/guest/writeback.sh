@@ -394,6 +394,73 @@ members_lost()
 	clean_up
 }
 
+# A flush of the array; says what came of it.
+flush()
+{
+	python3 -c "import os; os.fsync(os.open('$MD', os.O_RDWR))"
+}
+
+# With the journal lost, a flush ends when it is recorded which member lacks what
+# was acknowledged. Member 0 fails at the flush; the superblock of member 1 takes
+# its time. $1: the journal was taken out before, or may be while the flush waits.
+flush_recorded()
+{
+	local sectors disk first began
+	first=${DISK[0]} disk=${DISK[1]}
+	modprobe -a dm-delay dm-flakey || skip "no dm-delay, dm-flakey"
+	sectors=$(blockdev --getsz "$disk")
+	echo "0 $(blockdev --getsz "$first") linear $first 0" |
+		dmsetup create m0 || fail "no table"
+	echo "0 $sectors linear $disk 0" | dmsetup create m1 || fail "no table"
+	DISK[0]=/dev/mapper/m0 DISK[1]=/dev/mapper/m1
+	dmesg -C
+	build "$JOURNAL"
+	little 14
+	dirty
+	if [ "$1" = frozen ]; then
+		# md takes nothing out.
+		echo frozen > $SYS/sync_action
+		must mdadm $MD --fail "$JOURNAL"
+		sleep 2
+	else
+		mode write-through
+	fi
+	verify "before"
+	# An error target would have no cache, and all flushes succeed.
+	echo "0 $(blockdev --getsz /dev/mapper/m0) flakey $first 0 0 3600 1 error_writes" |
+		dmsetup load m0 || fail "no new table"
+	{
+		echo "0 1024 delay $disk 0 0 $disk 0 1500 $disk 0 0"
+		echo "1024 $((sectors - 1024)) linear $disk 1024"
+	} | dmsetup load m1 || fail "no slow table"
+	dmsetup suspend --nolockfs m0 && dmsetup resume m0 || fail "m0"
+	dmsetup suspend --nolockfs m1 && dmsetup resume m1 || fail "m1"
+	[ "$1" = frozen ] || must mdadm $MD --fail "$JOURNAL"
+	began=$(date +%s%N)
+	flush || fail "the flush failed"
+	echo "the flush took $((($(date +%s%N) - began) / 1000000)) ms"
+	mdadm --examine "$disk" | grep "Array State : \.AA" ||
+		fail "not recorded: $(mdadm --examine "$disk" | grep State)"
+	verify "without member 0"
+	[ "$1" = frozen ] || taken_out
+	flush || fail "a later flush failed"
+	stop_md
+	all_written_out
+	dmsetup remove_all --force
+	clean_up
+}
+
+# md takes a failed journal out when nothing needs it any more.
+taken_out()
+{
+	local n=0
+	while [ -n "$(get journal_mode)" ]; do
+		n=$((n + 1))
+		[ $n -lt 150 ] || fail "the journal is still in the array"
+		sleep 0.1
+	done
+}
+
 # The module's parameter chooses the mode that journals start with.
 started()
 {
@@ -436,6 +503,8 @@ try journal-fails-and-stop journal_fails_at_rest at-once
 if [ "$MODULE" = raid5c ]; then
 	try members-lost members_lost "${DISK[3]}" ""
 	try members-and-journal-lost members_lost "${DISK[3]}" 3
+	try flush-waits-for-record flush_recorded frozen
+	try flush-and-removal flush_recorded removed
 	try started started
 fi
 finish
