@@ -4,6 +4,7 @@
 
 use super::{
     cache::Cache, counters::Counters, handle, journal::Journal, members::Members, stripe::Stripe,
+    tunables::Tunables,
 };
 use crate::{
     block::{
@@ -12,7 +13,7 @@ use crate::{
         round,
     },
     journal::pressure::{is_enough, Ages},
-    lib::{clock::warn_limited, debugfs, noio::NoIo, worklist::Worklist, xor::can_add_syndrome},
+    lib::{clock::warn_limited, debugfs, noio::NoIo, worklist::Worklist},
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
         rdev::{Rdev, RdevFlag},
@@ -88,6 +89,7 @@ pub(crate) struct Array {
     pub(crate) cache: Cache,
     /// `stripe_cache_size`: rows per member.
     cache_rows: Atomic<usize>,
+    pub(super) tunables: Tunables,
     journal_state: Atomic<u32>,
     #[pin]
     journal: SpinLock<Option<Arc<Journal>>>,
@@ -156,6 +158,7 @@ impl Array {
                 queue,
                 cache <- Cache::new(BUSY_ROWS, pages),
                 cache_rows: Atomic::new(DEFAULT_ROWS),
+                tunables: Tunables::new(geo.parity_disks()),
                 journal_state: Atomic::new(0),
                 journal <- new_spinlock!(None, "raid5c::journal"),
                 reclaim <- new_spinlock!(None, "raid5c::reclaim_thread"),
@@ -210,7 +213,7 @@ impl Array {
             blocked: self.is_blocked(),
             refuse_writes: journal == JournalState::Lost,
             may_fix: self.mddev.ro() == 0 && journal != JournalState::Lost,
-            rmw: self.geo.parity_disks() < 2 || can_add_syndrome(),
+            rmw: self.tunables.rmw(),
             hold: !self.is_quiesced() && !self.cache.is_short(),
             repair: !self.mddev.recovery(Recovery::Check),
             write_back: self.is_write_back(),

@@ -35,4 +35,5 @@ mod stripe;
 mod sync;
 mod sysfs;
 mod table;
+mod tunables;
 mod window;

@@ -3,14 +3,20 @@
 //! `/sys/block/mdX/md`: the attributes of a parity array.
 
 use super::array::Array;
-use crate::lib::parse::{self, JournalMode};
-use crate::md::{
-    mddev::Mddev,
-    personality::with_private,
-    sysfs::{self, Attribute, Attributes, Entry, Group, List},
+use crate::{
+    lib::{
+        parse::{self, JournalMode},
+        xor::can_add_syndrome,
+    },
+    md::{
+        mddev::Mddev,
+        personality::with_private,
+        sysfs::{self, Attribute, Attributes, Entry, Group, List},
+    },
+    raid::stripe::RmwLevel,
 };
 use core::fmt;
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::atomic::Relaxed};
 
 /// Our attributes.
 struct Attrs;
@@ -18,6 +24,12 @@ struct Attrs;
 const CACHE_SIZE: usize = 0;
 const CACHE_ACTIVE: usize = 1;
 const JOURNAL_MODE: usize = 2;
+const RMW_LEVEL: usize = 3;
+const STRIPE_SIZE: usize = 4;
+const BYPASS: usize = 5;
+const SKIP_COPY: usize = 6;
+const THREADS: usize = 7;
+const PPL_WRITE_HINT: usize = 8;
 
 impl Attributes for Attrs {
     fn show(index: usize, mddev: &Mddev, out: &mut dyn fmt::Write) -> Result {
@@ -25,6 +37,13 @@ impl Attributes for Attrs {
             with_private::<Array, _>(mddev, |array| match index {
                 CACHE_SIZE => writeln!(out, "{}", array.cache_rows()),
                 CACHE_ACTIVE => writeln!(out, "{}", array.cache.active()),
+                RMW_LEVEL => writeln!(out, "{}", array.tunables.rmw() as u32),
+                // The unit of parity and of the journal: one page.
+                STRIPE_SIZE => writeln!(out, "{}", kernel::page::PAGE_SIZE),
+                BYPASS => writeln!(out, "{}", array.tunables.bypass.load(Relaxed)),
+                SKIP_COPY => writeln!(out, "{}", array.tunables.skip_copy.load(Relaxed)),
+                THREADS => writeln!(out, "{}", array.tunables.threads.load(Relaxed)),
+                PPL_WRITE_HINT => writeln!(out, "0"),
                 JOURNAL_MODE if array.journal().is_some() => {
                     let modes = if array.is_write_back() {
                         "write-through [write-back]"
@@ -44,26 +63,46 @@ impl Attributes for Attrs {
     }
 
     fn store(index: usize, mddev: &Mddev, text: &[u8]) -> Result {
-        match index {
-            CACHE_SIZE => {
-                let rows = parse::number(text).ok_or(EINVAL)?;
-                mddev
-                    .locked(|| with_private::<Array, _>(mddev, |a| set_cache_rows(a, rows)))?
-                    .ok_or(ENODEV)?
-            }
-            JOURNAL_MODE => {
-                let mode = JournalMode::parse(text).ok_or(EINVAL)?;
-                mddev
-                    .locked(|| with_private::<Array, _>(mddev, |a| set_mode(a, mode)))?
-                    .ok_or(ENODEV)?
-            }
-            _ => Err(EINVAL),
-        }
+        let change: &dyn Fn(&Array) -> Result = if index == JOURNAL_MODE {
+            let mode = JournalMode::parse(text).ok_or(EINVAL)?;
+            &move |array| set_mode(array, mode)
+        } else {
+            let number = parse::number(text).ok_or(EINVAL)?;
+            &move |array| set_number(array, index, number)
+        };
+        mddev
+            .locked(|| with_private::<Array, _>(mddev, |array| change(array)))?
+            .ok_or(ENODEV)?
     }
 }
 
-fn set_cache_rows(array: &Array, rows: u64) -> Result {
-    array.set_cache_rows(parse::cache_rows(rows).ok_or(EINVAL)?);
+fn set_number(array: &Array, index: usize, number: u64) -> Result {
+    let tunables = &array.tunables;
+    match index {
+        CACHE_SIZE => array.set_cache_rows(parse::cache_rows(number).ok_or(EINVAL)?),
+        RMW_LEVEL => {
+            let level = RmwLevel::new(u32::try_from(number)?).ok_or(EINVAL)?;
+            // Also at levels 4 and 5, as the C driver has it.
+            if level != RmwLevel::Never && !can_add_syndrome() {
+                return Err(EINVAL);
+            }
+            tunables.set_rmw(level);
+        }
+        BYPASS => {
+            let rows = usize::try_from(number)?;
+            if rows > array.cache_rows() {
+                return Err(EINVAL);
+            }
+            tunables.bypass.store(rows, Relaxed);
+        }
+        SKIP_COPY => tunables.skip_copy.store(u32::from(number != 0), Relaxed),
+        THREADS => {
+            let threads = parse::threads(number).ok_or(EINVAL)?;
+            tunables.threads.store(threads, Relaxed);
+        }
+        // For arrays with a partial parity log, which are refused.
+        _ => return Err(EINVAL),
+    }
     Ok(())
 }
 
@@ -95,10 +134,35 @@ static JOURNAL_MODE_ENTRY: Entry = Entry(Attribute::<Attrs, JOURNAL_MODE>::entry
     true,
 ));
 
-static LIST: List<4> = List([
+static RMW_LEVEL_ENTRY: Entry = Entry(Attribute::<Attrs, RMW_LEVEL>::entry(c"rmw_level", true));
+static STRIPE_SIZE_ENTRY: Entry = Entry(Attribute::<Attrs, STRIPE_SIZE>::entry(
+    c"stripe_size",
+    false,
+));
+static BYPASS_ENTRY: Entry = Entry(Attribute::<Attrs, BYPASS>::entry(
+    c"preread_bypass_threshold",
+    true,
+));
+static SKIP_COPY_ENTRY: Entry = Entry(Attribute::<Attrs, SKIP_COPY>::entry(c"skip_copy", true));
+static THREADS_ENTRY: Entry = Entry(Attribute::<Attrs, THREADS>::entry(
+    c"group_thread_cnt",
+    true,
+));
+static PPL_WRITE_HINT_ENTRY: Entry = Entry(Attribute::<Attrs, PPL_WRITE_HINT>::entry(
+    c"ppl_write_hint",
+    true,
+));
+
+static LIST: List<10> = List([
     CACHE_SIZE_ENTRY.attr(),
     CACHE_ACTIVE_ENTRY.attr(),
     JOURNAL_MODE_ENTRY.attr(),
+    RMW_LEVEL_ENTRY.attr(),
+    STRIPE_SIZE_ENTRY.attr(),
+    BYPASS_ENTRY.attr(),
+    SKIP_COPY_ENTRY.attr(),
+    THREADS_ENTRY.attr(),
+    PPL_WRITE_HINT_ENTRY.attr(),
     core::ptr::null_mut(),
 ]);
 

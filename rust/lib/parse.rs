@@ -6,7 +6,7 @@
 //! not is as the C driver has it; each `None` is its `EINVAL`.
 //!
 //! Facts: `kstrtoul()` in `lib/kstrtox.c`, `raid5_store_stripe_cache_size()` and
-//! `raid5_set_cache_size()` in `drivers/md/raid5.c`, `r5c_journal_mode_store()` in
+//! `raid5_set_cache_size()` and the other `raid5_store_*()` in `drivers/md/raid5.c`, `r5c_journal_mode_store()` in
 //! `drivers/md/raid5-cache.c`.
 
 #![forbid(unsafe_code)]
@@ -16,6 +16,9 @@ const PAGE_SIZE: usize = 4096;
 
 /// Bounds of `stripe_cache_size`, in 4-KiB rows.
 const CACHE_ROWS: core::ops::RangeInclusive<u64> = 17..=32768;
+
+/// Bound of `group_thread_cnt`.
+const MAX_THREADS: u32 = 8192;
 
 /// Reads a decimal number as `kstrtoul(text, 10)` does: perhaps a plus sign, digits, perhaps one
 /// newline, and nothing else; a NUL ends the text.
@@ -43,6 +46,11 @@ pub(crate) fn cache_rows(number: u64) -> Option<usize> {
         .contains(&number)
         .then_some(number)
         .and_then(|rows| usize::try_from(rows).ok())
+}
+
+/// Checks a number that was written to `group_thread_cnt`; threads per node.
+pub(crate) fn threads(number: u64) -> Option<u32> {
+    u32::try_from(number).ok().filter(|&n| n <= MAX_THREADS)
 }
 
 /// A value of `journal_mode`.
@@ -129,6 +137,14 @@ mod tests {
         assert_eq!(cache_rows(256), Some(256));
         // Not 17.
         assert_eq!(cache_rows((1 << 32) + 17), None);
+    }
+
+    #[test]
+    fn threads_have_a_bound() {
+        assert_eq!(threads(0), Some(0));
+        assert_eq!(threads(8192), Some(8192));
+        assert_eq!(threads(8193), None);
+        assert_eq!(threads(1 << 32), None);
     }
 
     #[test]

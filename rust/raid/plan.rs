@@ -7,7 +7,7 @@
 //! arithmetic, decides for the one and acts for all.
 
 use super::mask::RowMask;
-use super::stripe::{Access, Machine, State, Strip};
+use super::stripe::{Access, Machine, RmwLevel, State, Strip};
 
 /// How a write makes its parity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,11 +19,15 @@ pub(super) enum Method {
 }
 
 impl Method {
-    /// The one that takes fewer reads, none if it cannot be had; reconstruct-write
-    /// if both take the same, or if neither can.
-    pub(super) fn cheaper(rmw: Option<u32>, rcw: Option<u32>) -> Self {
+    /// The one that takes fewer reads, none if it cannot be had; if both take the
+    /// same, `level` says which, but without reads it is reconstruct-write, as if
+    /// neither can be had.
+    pub(super) fn cheaper(level: RmwLevel, rmw: Option<u32>, rcw: Option<u32>) -> Self {
+        let rmw = rmw.filter(|_| level != RmwLevel::Never);
+        let equal = level == RmwLevel::Preferred;
         match (rmw, rcw) {
             (Some(rmw), Some(rcw)) if rmw < rcw => Self::ReadModifyWrite,
+            (Some(rmw), Some(rcw)) if rmw == rcw && rmw > 0 && equal => Self::ReadModifyWrite,
             (Some(_), None) => Self::ReadModifyWrite,
             (Some(_) | None, Some(_)) | (None, None) => Self::ReconstructWrite,
         }
@@ -425,16 +429,12 @@ impl Machine<'_> {
         Some(reads)
     }
 
-    /// The cheaper method; reconstruct-write if both cost the same, or if
-    /// something lost has to be computed first.
+    /// The cheaper method; reconstruct-write if something lost has to be computed
+    /// first.
     fn choose(&self, row: u32) -> Method {
         let rcw = self.cost(row, Method::ReconstructWrite);
-        let rmw = if self.policy.rmw {
-            self.cost(row, Method::ReadModifyWrite)
-        } else {
-            None
-        };
-        Method::cheaper(rmw, rcw)
+        let rmw = self.cost(row, Method::ReadModifyWrite);
+        Method::cheaper(self.policy.rmw, rmw, rcw)
     }
 
     fn start_write(&mut self, rows: RowMask, row: u32, method: Method) {

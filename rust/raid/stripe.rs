@@ -158,6 +158,31 @@ impl Strip {
     }
 }
 
+/// When parity is made by read-modify-write and not from all data of the row; the
+/// numbers are users' (`rmw_level`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum RmwLevel {
+    /// Never.
+    Never = 0,
+    /// If it takes fewer reads.
+    Cheaper = 1,
+    /// Also if it takes as many.
+    Preferred = 2,
+}
+
+impl RmwLevel {
+    /// The level of that number.
+    pub(crate) const fn new(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self::Never),
+            1 => Some(Self::Cheaper),
+            2 => Some(Self::Preferred),
+            _ => None,
+        }
+    }
+}
+
 /// What the array wants of a step; the same for all members.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
@@ -170,8 +195,8 @@ pub(crate) struct Policy {
     pub(crate) refuse_writes: bool,
     /// Members may be written to put read errors right, or to rebuild.
     pub(crate) may_fix: bool,
-    /// Read-modify-write is allowed.
-    pub(crate) rmw: bool,
+    /// When parity is made by read-modify-write.
+    pub(crate) rmw: RmwLevel,
     /// A write that would have to read first is left alone for now; and one that
     /// would be the first of its row in the cache, as more may come to cover the row.
     pub(crate) hold: bool,

@@ -286,7 +286,7 @@ impl Machine<'_> {
     fn choose_out(&self, row: u32) -> Method {
         let rcw = self.cost_out(row, Method::ReconstructWrite);
         let rmw = self.cost_out(row, Method::ReadModifyWrite);
-        Method::cheaper(rmw.filter(|_| self.policy.rmw), rcw)
+        Method::cheaper(self.policy.rmw, rmw, rcw)
     }
 
     fn start_out(&mut self, rows: RowMask, method: Method) {

@@ -125,7 +125,7 @@ same_journal()
 # What becomes of texts written to sysfs: the same errors, the same values.
 answers()
 {
-	local text
+	local text name
 	mkdir -p "$OUT/$1"
 	use "$1"
 	clean_up
@@ -136,6 +136,18 @@ answers()
 		printf %b "$text" > $SYS/stripe_cache_size
 		get stripe_cache_size
 	done > "$OUT/$1/answers" 2>&1
+	for name in rmw_level preread_bypass_threshold skip_copy \
+		group_thread_cnt ppl_write_hint stripe_size \
+		stripe_cache_active; do
+		stat -c "%A %U $name" $SYS/$name
+		get $name
+		for text in 0 '1\n' 2 3 '+2\n' 256 257 300 301 8192 8193 65536 \
+			4294967296 -1 ' 1' '' '\n' x; do
+			echo "$name $text"
+			printf %b "$text" > $SYS/$name
+			get $name
+		done
+	done >> "$OUT/$1/answers" 2>&1
 	for text in 'write-through\n' write-through 'write-through\n\n' \
 		'foo\n' w '\xff\n' ' write-through'; do
 		echo "journal_mode $text"
@@ -157,11 +169,47 @@ same_answers()
 		fail "nothing was refused"
 }
 
+reads()
+{
+	awk '{ print $1 }' "/sys/block/${1#/dev/}/stat"
+}
+
+# rmw_levels MEMBERS: a page of data on member 0 is written, in rows with parity on
+# the last, and that member is read if its parity is made by read-modify-write.
+rmw_levels()
+{
+	local n=$1 level row=10 old other
+	shift
+	use "$MODULE"
+	clean_up
+	create 5 "$n" 4 - 8192 --assume-clean
+	# Who opens it first has it looked at for partitions.
+	must dd if=$MD of=/dev/null bs=4k count=1
+	for level in 0 1 2; do
+		echo $level > $SYS/rmw_level || fail "$level is refused"
+		row=$((row + 1))
+		old=$(reads "${DISK[0]}") other=$(reads "${DISK[1]}")
+		must dd if=/dev/zero of=$MD bs=4k count=1 oflag=direct \
+			seek=$((row * n * (n - 1)))
+		old=$(($(reads "${DISK[0]}") - old))
+		other=$(($(reads "${DISK[1]}") - other))
+		[ "$old-$other" = "$1" ] ||
+			fail "level $level: $old reads of the member, $other of another, not $1"
+		shift
+	done
+	clean_up
+}
+
 clean_up
 try "raid5 of 3" same 5 3 -
 try "raid5 of 2, left-asymmetric" same 5 2 left-asymmetric
 try "raid4 of 4" same 4 4 -
 try "raid5 with journal" same_journal
 try "what sysfs takes" same_answers
+for MODULE in raid456 raid5c; do
+	# Three pages against two, then two against two.
+	try "rmw_level of 5, $MODULE" rmw_levels 5 0-1 1-0 1-0
+	try "rmw_level of 4, $MODULE" rmw_levels 4 0-1 0-1 1-0
+done
 use raid5c
 finish

@@ -7,7 +7,7 @@ use crate::journal::ring::Ring;
 use crate::model::Model;
 use crate::raid::geometry::Geometry;
 use crate::raid::mask::RowMask;
-use crate::raid::stripe::{Access, Policy};
+use crate::raid::stripe::{Access, Policy, RmwLevel};
 use crate::raid::units::DevSector;
 use crate::reclaim::Reclaim;
 use crate::runner::Kind;
@@ -325,7 +325,7 @@ impl World {
             blocked: self.is_blocked(),
             refuse_writes: self.journal_faulty,
             may_fix: !self.journal_faulty,
-            rmw: true,
+            rmw: RmwLevel::Cheaper,
             hold: false,
             repair: self.sync.as_ref().is_none_or(|s| s.repair),
             write_back: self.write_back,

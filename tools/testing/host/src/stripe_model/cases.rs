@@ -3,14 +3,14 @@
 //! Single stories of a stripe, event by event: what the random worlds come by too seldom.
 
 use super::mask::RowMask;
-use super::stripe::{apply, clear, plan, Access, Actions, Event, Policy, State, Strip};
+use super::stripe::{apply, clear, plan, Access, Actions, Event, Policy, RmwLevel, State, Strip};
 
 const POLICY: Policy = Policy {
     journal: false,
     blocked: false,
     refuse_writes: false,
     may_fix: true,
-    rmw: true,
+    rmw: RmwLevel::Cheaper,
     hold: false,
     repair: false,
     write_back: false,

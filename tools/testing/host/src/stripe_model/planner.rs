@@ -7,7 +7,7 @@
 //! of the data strips, and more policies.
 
 use super::mask::RowMask;
-use super::stripe::{plan, Access, Actions, Policy, State, Strip};
+use super::stripe::{plan, Access, Actions, Policy, RmwLevel, State, Strip};
 use super::{env, Rng};
 
 /// What waits to be written of a strip's row.
@@ -108,7 +108,7 @@ pub(super) const PLAIN: Policy = Policy {
     blocked: false,
     refuse_writes: false,
     may_fix: true,
-    rmw: true,
+    rmw: RmwLevel::Cheaper,
     hold: false,
     repair: true,
     write_back: false,
@@ -117,14 +117,16 @@ pub(super) const PLAIN: Policy = Policy {
 
 pub(super) fn policies() -> Vec<Policy> {
     let mut all = Vec::new();
-    for bits in 0..16u32 {
-        all.push(Policy {
-            rmw: bits & 1 == 0,
-            blocked: bits & 2 != 0,
-            hold: bits & 4 != 0,
-            refuse_writes: bits & 8 != 0,
-            ..PLAIN
-        });
+    for rmw in [RmwLevel::Cheaper, RmwLevel::Never, RmwLevel::Preferred] {
+        for bits in 0..8u32 {
+            all.push(Policy {
+                rmw,
+                blocked: bits & 1 != 0,
+                hold: bits & 2 != 0,
+                refuse_writes: bits & 4 != 0,
+                ..PLAIN
+            });
+        }
     }
     all
 }
@@ -222,11 +224,12 @@ impl Case<'_> {
             .filter(|s| !self.parity(*s) && self.then[*s].write != Write::Whole)
             .collect();
         let cheaper = match (self.price(&rmw), self.price(&rcw)) {
+            (Some(a), Some(b)) if a == b && a > 0 => self.policy.rmw == RmwLevel::Preferred,
             (Some(a), Some(b)) => a < b,
             (Some(_), None) => true,
             _ => false,
         };
-        if self.policy.rmw && cheaper {
+        if self.policy.rmw != RmwLevel::Never && cheaper {
             Choice {
                 rmw: true,
                 sources: rmw,
@@ -503,7 +506,12 @@ fn try_row(ones: &[One], p: usize, q: Option<usize>, policy: Policy) {
 }
 
 /// Calls `f` for every combination; with `sorted`, data strips in one order only.
-pub(super) fn combine(slots: &[Vec<One>], data: &[bool], sorted: bool, f: &mut impl FnMut(&[One])) -> u64 {
+pub(super) fn combine(
+    slots: &[Vec<One>],
+    data: &[bool],
+    sorted: bool,
+    f: &mut impl FnMut(&[One]),
+) -> u64 {
     fn go(
         slots: &[Vec<One>],
         data: &[bool],

@@ -12,7 +12,9 @@
 
 use super::gf::{p_of, q_of, q_part, xor, Page, Row};
 use super::mask::RowMask;
-use super::stripe::{apply, clear, plan, Access, Actions, Event, Policy, State, StripActs};
+use super::stripe::{
+    apply, clear, plan, Access, Actions, Event, Policy, RmwLevel, State, StripActs,
+};
 use super::{env, Rng};
 use std::collections::BTreeMap;
 
@@ -84,12 +86,26 @@ impl Config {
             journal,
             journal_toggles: rng.chance(10),
             journal_fails: journal && !calm && rng.chance(30),
-            op_fails: if !calm && rng.chance(20) { 1 + rng.below(3) } else { 0 },
+            op_fails: if !calm && rng.chance(20) {
+                1 + rng.below(3)
+            } else {
+                0
+            },
             hold: if rng.chance(30) { 1 + rng.below(5) } else { 0 },
             sync: if rng.chance(60) { 1 + rng.below(6) } else { 0 },
             rmw: rng.chance(80),
             skewed,
             row_bios: rng.chance(50),
+        }
+    }
+
+    /// Users change it at any time, with one seed in four.
+    fn rmw_level(&self, seed: u64, now: u64) -> RmwLevel {
+        match (seed % 4, now / 16 % 3) {
+            (3, 0) => RmwLevel::Preferred,
+            (3, 1) => RmwLevel::Never,
+            _ if self.rmw => RmwLevel::Cheaper,
+            _ => RmwLevel::Never,
         }
     }
 
@@ -313,7 +329,7 @@ impl World {
                 blocked: false,
                 refuse_writes: false,
                 may_fix: true,
-                rmw: c.rmw,
+                rmw: c.rmw_level(seed, 0),
                 hold: false,
                 repair: true,
                 write_back: false,
@@ -969,7 +985,11 @@ impl World {
     }
 
     fn settle(&mut self) {
-        if !self.active || self.again || !self.parts.is_empty() || !self.st.is_idle(&self.strips, &self.policy) {
+        if !self.active
+            || self.again
+            || !self.parts.is_empty()
+            || !self.st.is_idle(&self.strips, &self.policy)
+        {
             return;
         }
         judge!(
@@ -1641,6 +1661,7 @@ impl World {
     /// Something happens in the world; handling the stripe is not among it.
     fn happen(&mut self) {
         self.now += 1;
+        self.policy.rmw = self.c.rmw_level(self.seed, self.now);
         self.counts.events += 1;
         self.looks = 0;
         let slot = self.rng.below(self.c.members as u64) as usize;
@@ -1901,9 +1922,9 @@ fn random_worlds() {
 #[test]
 fn worlds_that_found_something() {
     let seeds = [
-        6,    // A row was computed into a page that the failed member was still reading into.
-        25,   // A read was filled from a page after a sync had begun to read it anew.
-        1507, // A write went to the members after its journal was lost.
+        6,       // A row was computed into a page that the failed member was still reading into.
+        25,      // A read was filled from a page after a sync had begun to read it anew.
+        1507,    // A write went to the members after its journal was lost.
         114_451, // A compute failed, and pages that were in the journal were read anew.
     ];
     for seed in seeds {
@@ -1920,7 +1941,7 @@ fn add(total: &mut Counts, c: Counts) {
     total.member_ios += c.member_ios;
     total.failures += c.failures;
     total.computes += c.computes;
-        total.op_failures += c.op_failures;
+    total.op_failures += c.op_failures;
     total.rmw += c.rmw;
     total.rcw += c.rcw;
     total.checks += c.checks;

@@ -87,8 +87,8 @@ fn every_row_of_few_members_is_planned_as_by_hand() {
     let all = all_policies();
     let two = every(2, &[(0, None), (1, None)], &all, false);
     let six = every(3, &[(0, Some(1)), (2, Some(0))], &all, false);
-    // A data strip has 66 states, and a parity strip 11; 19 policies, and 6 phases with two.
-    let times = 19 + 6 * 2;
+    // A data strip has 66 states, and a parity strip 11; 27 policies, and 6 phases with two.
+    let times = 27 + 6 * 2;
     assert_eq!(two.states, 2 * 66 * 11 * times);
     assert_eq!(six.states, 2 * 66 * 11 * 11 * times);
     assert_eq!(six.waits.len(), 6);

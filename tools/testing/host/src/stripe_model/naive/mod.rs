@@ -40,7 +40,7 @@ mod look;
 mod reach;
 mod walk;
 
-use super::stripe::{Access, Actions, Policy, State, Strip};
+use super::stripe::{Access, Actions, Policy, RmwLevel, State, Strip};
 use std::fmt::{Debug, Formatter, Result};
 
 /// A strip's page of the row.
@@ -545,7 +545,7 @@ impl Row {
         }
         let old = self.those(|c| c.parity || c.towrite);
         let rest = self.those(|c| !c.parity && !c.overwrite);
-        let rmw = policy.rmw && self.price(&old) < self.price(&rest);
+        let rmw = self.is_rmw(policy, &old, &rest);
         let wanted = if rmw { old } else { rest };
         if policy.hold && self.price(&wanted) > 0 {
             return self.deeds.push(Deed::Hold);
@@ -609,6 +609,16 @@ impl Row {
         }
     }
 
+    /// Whether old parity and old data are what a write takes, and not the rest of the row.
+    fn is_rmw(&self, policy: &Policy, old: &[bool], rest: &[bool]) -> bool {
+        let (old, rest) = (self.price(old), self.price(rest));
+        match policy.rmw {
+            RmwLevel::Never => false,
+            RmwLevel::Cheaper => old < rest,
+            RmwLevel::Preferred => old <= rest && !(old == rest && [0, usize::MAX].contains(&old)),
+        }
+    }
+
     fn write_out(&mut self, policy: &Policy) {
         if self.is_dirty() && !self.stuck && policy.refuse_writes {
             self.out_want = true;
@@ -625,7 +635,7 @@ impl Row {
         }
         let old = self.those(|c| c.parity || c.cached);
         let rest = self.those(|c| !c.parity && !c.cached);
-        let rmw = policy.rmw && self.price(&old) < self.price(&rest);
+        let rmw = self.is_rmw(policy, &old, &rest);
         match self.fetch(if rmw { &old } else { &rest }) {
             Got::All => {}
             Got::NotYet => return,

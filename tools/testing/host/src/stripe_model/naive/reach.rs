@@ -15,7 +15,7 @@
 use super::super::env;
 use super::super::mask::RowMask;
 use super::super::planner::PLAIN;
-use super::super::stripe::{apply, clear, Access, Actions, Event, Policy, State, Strip};
+use super::super::stripe::{apply, clear, Access, Actions, Event, Policy, RmwLevel, State, Strip};
 use super::look::{look, Reason, Tally};
 use super::Deed;
 use std::collections::HashSet;
@@ -40,14 +40,16 @@ const LOST: Policy = Policy {
 pub(super) fn policies() -> Vec<Policy> {
     let mut all = Vec::new();
     for room in [1, 0] {
-        for bits in 0..8u32 {
-            all.push(Policy {
-                room,
-                rmw: bits & 1 == 0,
-                hold: bits & 2 != 0,
-                may_fix: bits & 4 == 0,
-                ..WORKS
-            });
+        for rmw in [RmwLevel::Cheaper, RmwLevel::Never, RmwLevel::Preferred] {
+            for bits in 0..4u32 {
+                all.push(Policy {
+                    room,
+                    rmw,
+                    hold: bits & 1 != 0,
+                    may_fix: bits & 2 == 0,
+                    ..WORKS
+                });
+            }
         }
     }
     for may_fix in [false, true] {
@@ -64,7 +66,9 @@ pub(super) fn policies() -> Vec<Policy> {
     for blocked in [false, true] {
         all.push(Policy { blocked, ..LOST });
     }
-    all.push(Policy { rmw: false, ..LOST });
+    for rmw in [RmwLevel::Never, RmwLevel::Preferred] {
+        all.push(Policy { rmw, ..LOST });
+    }
     all
 }
 
