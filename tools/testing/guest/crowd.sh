@@ -16,6 +16,7 @@ SPAN=$((16 << 20))
 crowd()
 {
 	local bytes writer out=/lab/crowd.json
+	PATIENCE=$((SECONDS_LONG + 60))
 	must mdadm --create $MD --run --level=5 --raid-devices=4 --size=$((60 << 10)) \
 		--chunk=64 --assume-clean "${DISK[@]:0:4}" --write-journal "$JOURNAL"
 	echo "$MODE" > $SYS/journal_mode || fail "$MODE is refused"
