@@ -29,6 +29,7 @@ mod personality;
 mod reclaim;
 mod recovery;
 mod release;
+mod replay;
 mod report;
 mod request;
 mod stripe;

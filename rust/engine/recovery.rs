@@ -7,14 +7,15 @@ use super::{
     finish::Finisher,
     journal::{seed, Journal},
     journal_io::write_empty,
+    replay::{fail_member, Replay},
     window::Window,
 };
 use crate::{
     journal::{
         format::{JournalBlock, BLOCK_SECTORS, BLOCK_SIZE},
         recovery::{
-            scan, tail_check, EndKind, Entry, Journal as Log, Pending, ScanReport, Scratch, Sink,
-            Source, TailState,
+            scan, tail_check, EndKind, Entry, Journal as Log, Pending, ScanReport, Scratch, Source,
+            TailState,
         },
         ring::Ring,
         tail::Flushed,
@@ -24,7 +25,7 @@ use crate::{
         checksum::crc32c,
         page::Page,
         show::Show,
-        trace::{trace, ReplayScanned, ReplayUnit},
+        trace::{trace, ReplayScanned},
     },
     md::{
         mddev::{Flag, Mddev},
@@ -50,13 +51,6 @@ impl Source for Window<'_> {
     }
 }
 
-/// The members, to which complete rows go.
-struct Replay<'a> {
-    array: &'a Array,
-    log: Window<'a>,
-    ring: Ring,
-}
-
 /// Writes a recovered row's page to a member, if it is there. A member that
 /// fails is taken out; an error if the array cannot go on.
 pub(super) fn write_member(array: &Array, slot: usize, row: DevSector, page: &Page) -> Result {
@@ -64,39 +58,12 @@ pub(super) fn write_member(array: &Array, slot: usize, row: DevSector, page: &Pa
         return Ok(());
     };
     if member.page_io(row.get(), page, true, false).is_err() {
-        pr_err!(
-            "{}: {}: write of a recovered row failed at member sector {}; the member is taken out, replace it\n",
-            array.mddev.name(),
-            member.name(),
-            row.get()
-        );
-        array.mddev.error(&member);
+        fail_member(array, &member, row);
         if array.has_failed() {
             return Err(EIO);
         }
     }
     Ok(())
-}
-
-impl Sink for Replay<'_> {
-    type Error = Error;
-
-    fn complete_row(&mut self, row: DevSector, entries: &[Entry]) -> Result {
-        for entry in entries {
-            let page = self.log.block(entry.block)?;
-            write_member(self.array, entry.slot.index(), row, page)?;
-        }
-        Ok(())
-    }
-
-    fn unit_done(&mut self, before: &ScanReport, after: &ScanReport) {
-        trace(|| ReplayUnit {
-            dev: self.array.mddev.dev(),
-            ring: self.ring,
-            before,
-            after,
-        });
-    }
 }
 
 /// Rows with data in the log and no parity yet.
@@ -250,7 +217,12 @@ impl Array {
     }
 
     /// Replays the log, if the array may start with it, and flushes the members.
-    fn replay_journal(&self, rdev: &Rdev, ring: Ring, tail: Position) -> Result<Flushed> {
+    fn replay_journal(
+        self: &Arc<Self>,
+        rdev: &Rdev,
+        ring: Ring,
+        tail: Position,
+    ) -> Result<Flushed> {
         let mut rows = Table {
             tree: RBTree::new(),
             rows: 0,
@@ -270,7 +242,7 @@ impl Array {
 
     /// Scans the log; complete rows go to the members, data-only rows to `rows`.
     fn scan_journal(
-        &self,
+        self: &Arc<Self>,
         rdev: &Rdev,
         ring: Ring,
         tail: Position,
@@ -286,14 +258,11 @@ impl Array {
             tail,
             seed: seed(self),
         };
+        let mut replay = Replay::new(self, rdev, ring)?;
         scan(
             &log,
             &mut Window::new(rdev, ring)?,
-            &mut Replay {
-                array: self,
-                log: Window::new(rdev, ring)?,
-                ring,
-            },
+            &mut replay,
             rows,
             Scratch {
                 meta: &mut meta,
@@ -302,13 +271,14 @@ impl Array {
             },
             crc32c,
         )
-        .map_err(|_| {
+        .map_err(|_| EIO)
+        .and_then(|report| replay.flush().map(|()| report))
+        .inspect_err(|_| {
             pr_crit!(
                 "{}: {}: recovery of the journal failed; nothing in it is lost: stop the array, and assemble it again when the device works\n",
                 self.mddev.name(),
                 rdev.name()
             );
-            EIO
         })
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reading a journal ahead: recovery asks for one block after the other.
+//! Reading a journal ahead: recovery asks for one block after the other, or for single ones
+//! here and there.
 
 use crate::{
     journal::{format::JournalBlock, ring::Ring},
@@ -8,6 +9,9 @@ use crate::{
     md::rdev::{Rdev, MAX_PAGES},
 };
 use kernel::prelude::*;
+
+/// So many blocks may be left out by who asks for one after the other: meta blocks are.
+const GAP: u64 = 4;
 
 /// Some consecutive blocks of a journal.
 pub(super) struct Window<'a> {
@@ -50,10 +54,21 @@ impl<'a> Window<'a> {
     }
 
     fn fill(&mut self, block: JournalBlock) -> Result {
+        // Twice as far each time, as long as it goes on.
+        let gap = block
+            .get()
+            .checked_sub(self.start.saturating_add(self.len as u64));
+        let goes_on = self.len > 0 && gap.is_some_and(|gap| gap <= GAP);
+        let far = if goes_on {
+            self.len.saturating_mul(2)
+        } else {
+            1
+        };
         self.len = 0;
         self.start = block.get();
         let left = self.ring.blocks().saturating_sub(block.get());
         let ahead = core::cmp::min(usize::try_from(left).unwrap_or(usize::MAX), MAX_PAGES);
+        let ahead = core::cmp::min(ahead, far);
         // If there is something that cannot be read, it may not be needed.
         for n in [ahead, 1] {
             let pages = self.pages.get(..n).ok_or(EIO)?;

@@ -67,6 +67,12 @@ impl Page {
         unsafe { core::ptr::copy_nonoverlapping(self.address(), to.as_mut_ptr(), 4096) }
     }
 
+    /// Replaces the page's bytes by another's.
+    pub(crate) fn copy_from(&self, from: &Self) {
+        // SAFETY: Both pages are mapped, and whole; the page may be the same.
+        unsafe { core::ptr::copy(from.address(), self.address(), 4096) };
+    }
+
     /// Replaces the page's bytes.
     pub(crate) fn write(&self, from: &[u8; 4096]) {
         // SAFETY: As in `read`.

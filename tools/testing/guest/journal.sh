@@ -126,10 +126,62 @@ newer_superblock()
 	clean_up
 }
 
+# Members that take their time with each write: what the journal has for them is
+# not written one page after the other.
+slow_members()
+{
+	local i disk began took rows=0 disks=("${DISK[@]:0:4}")
+	modprobe dm-delay || skip "no dm-delay"
+	build "$JOURNAL"
+	# Or superblocks would be written while disks are copied.
+	echo 0 > $SYS/safe_mode_delay
+	put --seed $((SEED * 100 + 7)) --ops 20
+	for ((i = 0; i < 5 && rows < 100; i++)); do
+		[ $i = 0 ] || {
+			assemble "$JOURNAL"
+			echo 0 > $SYS/safe_mode_delay
+		}
+		# A tail move more or less decides how much there is.
+		put --resume --ops $((400 + 100 * i)) --threads 4 --big 0 --max-io 4K
+		sleep 1
+		mkdir -p /tmp/copy
+		for disk in "${disks[@]}" "$JOURNAL"; do
+			dd if="$disk" of="/tmp/copy/${disk#/dev/}" bs=1M \
+				iflag=direct 2> /dev/null
+		done
+		stop_md
+		for disk in "${disks[@]}" "$JOURNAL"; do
+			dd if="/tmp/copy/${disk#/dev/}" of="$disk" bs=1M \
+				oflag=direct 2> /dev/null
+		done
+		rm -r /tmp/copy
+		for disk in "${disks[@]}"; do
+			dmsetup create "slow-${disk#/dev/}" --table \
+				"0 $(blockdev --getsz "$disk") delay $disk 0 0 $disk 0 15" ||
+				fail "no slow disk"
+		done
+		dmesg -C
+		began=$(date +%s%N)
+		must mdadm --assemble $MD "${disks[@]/#\/dev\//\/dev\/mapper\/slow-}" "$JOURNAL"
+		took=$((($(date +%s%N) - began) / 1000000))
+		rows=$(dmesg | sed -n 's/.* \([0-9]*\) rows replayed.*/\1/p')
+		echo "$rows rows in $took ms"
+		verify "after recovery"
+		no_mismatch "after recovery"
+		stop_md
+		dmsetup remove_all
+	done
+	[ "$rows" -ge 100 ] || fail "only $rows rows"
+	# Two pages each, 15 ms each, one by one: 30 ms for a row.
+	[ $took -lt $((rows * 12)) ] || fail "$rows rows took $took ms"
+	clean_up
+}
+
 use "$MODULE"
 have_journal || skip "no journal"
 try wraps wraps
 try fails-under-load fails_under_load
 try bad-tail bad_tail
 try newer-superblock newer_superblock
+[ "$MODULE" != raid5c ] || try slow-members slow_members
 finish
