@@ -259,7 +259,7 @@ impl Array {
             seed: seed(self),
         };
         let mut replay = Replay::new(self, rdev, ring)?;
-        scan(
+        let report = scan(
             &log,
             &mut Window::new(rdev, ring)?,
             &mut replay,
@@ -271,9 +271,10 @@ impl Array {
             },
             crc32c,
         )
-        .map_err(|_| EIO)
-        .and_then(|report| replay.flush().map(|()| report))
-        .inspect_err(|_| {
+        .map_err(|_| EIO);
+        // Also if there is something that cannot be read: it may never be.
+        let written = replay.flush();
+        report.and_then(|report| written.map(|()| report)).inspect_err(|_| {
             pr_crit!(
                 "{}: {}: recovery of the journal failed; nothing in it is lost: stop the array, and assemble it again when the device works\n",
                 self.mddev.name(),

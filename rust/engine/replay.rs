@@ -15,7 +15,7 @@ use crate::{
         trace::{trace, ReplayUnit},
         worklist::Worklist,
     },
-    md::rdev::Rdev,
+    md::rdev::{Rdev, RdevFlag},
     raid::units::DevSector,
 };
 use kernel::{
@@ -49,7 +49,8 @@ impl RoundOwner for Wave {
     fn round_done(this: Arc<Self>, done: Done<Self>) {
         let _noio = NoIo::enter();
         for ended in done {
-            if !ended.ok {
+            // Once for each member.
+            if !ended.ok && !ended.rdev.flag(RdevFlag::Faulty) {
                 fail_member(&this.array, &ended.rdev, DevSector::new(ended.label.rows));
             }
         }
@@ -92,6 +93,21 @@ impl<'a> Replay<'a> {
             writes: KVec::with_capacity(WAVE, GFP_KERNEL)?,
             pages,
         })
+    }
+
+    fn add_row(&mut self, row: DevSector, entries: &[Entry]) -> Result {
+        for entry in entries {
+            if self.writes.len() == WAVE {
+                // A row of more members than a wave has pages.
+                self.flush()?;
+            }
+            let from = self.log.block(entry.block)?;
+            let to = self.pages.get(self.writes.len()).ok_or(EIO)?;
+            to.copy_from(from);
+            let slot = entry.slot.index();
+            self.writes.push(Write { slot, row }, GFP_KERNEL)?;
+        }
+        Ok(())
     }
 
     /// Writes what is left. A member that fails is taken out; an error if the array cannot go on.
@@ -156,18 +172,13 @@ impl Sink for Replay<'_> {
         if again || self.writes.len().saturating_add(entries.len()) > WAVE {
             self.flush()?;
         }
-        for entry in entries {
-            if self.writes.len() == WAVE {
-                // A row of more members than a wave has pages.
-                self.flush()?;
-            }
-            let from = self.log.block(entry.block)?;
-            let to = self.pages.get(self.writes.len()).ok_or(EIO)?;
-            to.copy_from(from);
-            let slot = entry.slot.index();
-            self.writes.push(Write { slot, row }, GFP_KERNEL)?;
+        let before = self.writes.len();
+        let added = self.add_row(row, entries);
+        if added.is_err() {
+            // Not half of it.
+            self.writes.truncate(before);
         }
-        Ok(())
+        added
     }
 
     fn unit_done(&mut self, before: &ScanReport, after: &ScanReport) {

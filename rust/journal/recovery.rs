@@ -16,7 +16,8 @@
 //!   flush of R                   nothing of R is pending any more
 //! ```
 //!
-//! Complete rows are replayed at once, in log order. An early row may overwrite, for a moment,
+//! Complete rows are replayed in log order: the states of one row one after the other, while several
+//! rows may be on their way together. An early row may overwrite, for a moment,
 //! something newer on the members; but whatever is newer was stable in the log before it reached a
 //! member, so it comes later in this scan. Replay writes only what the log says and the tail does
 //! not move meanwhile, so that a crash during recovery is followed by the same recovery. No table of
@@ -77,11 +78,12 @@ pub(crate) trait Sink {
     /// An error that makes it pointless to go on.
     type Error;
 
-    /// Writes a complete row's pages from the journal to the members; the last entries are the
-    /// row's parity. The same row may come again, newer.
+    /// Takes a complete row, whose pages go from the journal to the members, if not at once then in
+    /// this order for each row; the last entries are the row's parity. The same row may come again,
+    /// newer.
     fn complete_row(&mut self, row: DevSector, entries: &[Entry]) -> Result<(), Self::Error>;
 
-    /// All that a unit says is done; the reports tell what the scan had found before it, and with
+    /// All that a unit says was passed on; the reports tell what the scan had found before it, and with
     /// it. For who wants to watch.
     fn unit_done(&mut self, _before: &ScanReport, _after: &ScanReport) {}
 }
@@ -147,7 +149,7 @@ pub(crate) enum ScanError<R, W, M> {
     },
     /// A complete row could not be written to the members.
     Sink {
-        /// The row.
+        /// The row that was passed on; what failed may be an earlier one.
         row: DevSector,
         /// The error.
         error: W,

@@ -201,7 +201,7 @@ event! { TailMoved, raid5c_tail_move_is_on, raid5c_trace_tail_move, |it| (
     it.freed.first.1.saturating_add(it.freed.second.map_or(0, |(_, n)| n)),
 ) }
 
-/// Recovery has done what a unit says.
+/// Recovery has passed on what a unit says.
 pub(crate) struct ReplayUnit<'a> {
     pub(crate) dev: u32,
     pub(crate) ring: Ring,
