@@ -31,7 +31,7 @@ module! {
     license: "GPL",
     alias: [
         "md-personality-4", "md-raid5", "md-raid4", "md-level-5", "md-level-4",
-        "md-personality-8", "md-raid6", "md-level-6",
+        "md-personality-8", "md-raid6", "md-level-6", "raid5", "raid6",
     ],
     params: {
         write_back: u8 {
