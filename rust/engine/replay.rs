@@ -95,6 +95,7 @@ impl<'a> Replay<'a> {
         })
     }
 
+    /// Puts a row's pages behind the others.
     fn add_row(&mut self, row: DevSector, entries: &[Entry]) -> Result {
         for entry in entries {
             if self.writes.len() == WAVE {
@@ -175,7 +176,7 @@ impl Sink for Replay<'_> {
         let before = self.writes.len();
         let added = self.add_row(row, entries);
         if added.is_err() {
-            // Not half of it.
+            // Not half of it, unless it is longer than a wave.
             self.writes.truncate(before);
         }
         added

@@ -6,8 +6,8 @@
 //! not is as the C driver has it; each `None` is its `EINVAL`.
 //!
 //! Facts: `kstrtoul()` in `lib/kstrtox.c`, `raid5_store_stripe_cache_size()` and
-//! `raid5_set_cache_size()` and the other `raid5_store_*()` in `drivers/md/raid5.c`, `r5c_journal_mode_store()` in
-//! `drivers/md/raid5-cache.c`.
+//! `raid5_set_cache_size()` and the other `raid5_store_*()` in `drivers/md/raid5.c`,
+//! `r5c_journal_mode_store()` in `drivers/md/raid5-cache.c`.
 
 #![forbid(unsafe_code)]
 

@@ -6,9 +6,9 @@
 //! goes on at once, and the two run side by side. That pays while the worker is
 //! awake; waking it for every piece costs more than it gains. So the worker
 //! looks on for a while before it sleeps, as long as work keeps coming (see
-//! [`Pace`]) and nobody else wants its CPU. While it sleeps, submitters do their work themselves, and what
-//! ends is handled on the CPU on which it ended. The same when the list grows
-//! long: one worker is no bottleneck.
+//! [`Pace`]) and nobody else wants its CPU. While it sleeps, submitters do
+//! their work themselves, and what ends is handled on the CPU on which it ended.
+//! The same when the list grows long: one worker is no bottleneck.
 
 use super::workqueue::{OwnQueue, Placement};
 use crate::{raid::pace::Pace, sys};
