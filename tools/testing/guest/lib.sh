@@ -265,10 +265,10 @@ put()
 	must $ACK write $INITIAL --dev $MD --log "$LOG" "${words[@]}"
 }
 
-# verify WHEN: every acknowledged write must be there.
+# verify WHEN [options]: every acknowledged write must be there.
 verify()
 {
-	$ACK check $INITIAL --dev $MD --log "$LOG" > /tmp/verify 2>&1
+	$ACK check $INITIAL --dev $MD --log "$LOG" "${@:2}" > /tmp/verify 2>&1
 	local rc=$?
 	cat /tmp/verify
 	[ $rc = 0 ] || fail "$1: $(grep -v acknowledged.writes /tmp/verify | head -n 1)"

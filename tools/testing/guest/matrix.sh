@@ -1,0 +1,381 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The fault matrix: each argument is a level, and lives through every fault. A cell
+# is the life of one array: written, the fault, healed; what was acknowledged
+# is there (data), and a check counts nothing (mismatch). JOURNAL is empty,
+# write-through or write-back; FAULTS chooses rows of the table.
+# Disks: five members, a spare, the second writer's log, the journal, the
+# writer's log. Level 6 has five members, others four.
+
+. /lab/guest/lib.sh
+. /lab/guest/matrix-faults.sh
+SPARE=5
+LOG_B=${DISK[6]}
+JOURNAL_DISK=${DISK[7]}
+LOG=${DISK[-1]}
+JOURNAL=${JOURNAL:-}
+SIZE=12288
+CHUNK=64
+declare -A CELL
+SECTORS=() KNAME=()
+NOTES=()
+number=0
+
+# A process takes user-mode Linux some 50 ms: so no cat, no sleep.
+get()
+{
+	local text
+	read -r text < "$SYS/$1" && echo "$text"
+}
+
+rm -f /tmp/nap
+mkfifo /tmp/nap
+exec 7<> /tmp/nap
+sleep()
+{
+	! read -rt "$1" -u 7
+}
+
+# ---- devices: each member is a device mapper table over a disk ----
+
+plain()
+{
+	echo "0 ${SECTORS[$1]} linear ${DISK[$1]} 0"
+}
+
+# Every request takes so many ms.
+slow()
+{
+	echo "0 ${SECTORS[$1]} delay ${DISK[$1]} 0 $2"
+}
+
+dead()
+{
+	echo "0 ${SECTORS[$1]} error"
+}
+
+# failing I FEATURE FROM COUNT: in so many sectors of its data.
+failing()
+{
+	local disk=${DISK[$1]} from=$(($3 + OFFSET)) end
+	end=$((from + $4))
+	echo "0 $from linear $disk 0"
+	echo "$from $4 flakey $disk $from 0 3600 1 $2"
+	echo "$end $((SECTORS[$1] - end)) linear $disk $end"
+}
+
+# table I KIND...: the member's table is what the function KIND says.
+table()
+{
+	local i=$1 now
+	shift
+	read -r now < "/tmp/table$i"
+	[ "$now" != "$*" ] || return 0
+	"$1" "$i" "${@:2}" | dmsetup load "m$i" || fail "no new table for m$i"
+	dmsetup resume --nolockfs "m$i" || fail "m$i is not resumed"
+	echo "$*" > "/tmp/table$i"
+}
+
+# KNAME has the kernel's names.
+tables()
+{
+	local i
+	[ ! -b /dev/mapper/m0 ] || return 0
+	for ((i = 0; i <= SPARE; i++)); do
+		SECTORS[i]=$(blockdev --getsz "${DISK[$i]}")
+		plain "$i" | dmsetup create "m$i" || fail "no table for m$i"
+		KNAME[i]=dm-$(dmsetup info -c --noheadings -o minor "m$i")
+		echo plain > "/tmp/table$i"
+	done
+}
+
+# ---- the array; MEMBERS are the disks it has ----
+
+devices()
+{
+	printf '/dev/mapper/m%d\n' "$@"
+}
+
+journal_words()
+{
+	[ -z "$JOURNAL" ] || echo "$@" "$JOURNAL_DISK"
+}
+
+set_mode()
+{
+	[ -n "$JOURNAL" ] || return 0
+	echo "$JOURNAL" > $SYS/journal_mode || fail "$JOURNAL is refused"
+}
+
+# Members begin as zeroes: the writer checks that, and parity agrees.
+fresh()
+{
+	local i
+	for i in "$@"; do
+		table "$i" plain
+		blkdiscard -f "${DISK[$i]}" || fail "no discard"
+	done
+}
+
+# build LEVEL: an array that was written.
+build()
+{
+	local words
+	MEMBERS=(0 1 2 3)
+	[ "$1" != 6 ] || MEMBERS+=(4)
+	fresh "${MEMBERS[@]}"
+	words=$(journal_words --write-journal)
+	# shellcheck disable=SC2046,SC2086
+	must mdadm --create $MD --run --level="$1" --chunk=$CHUNK \
+		--raid-devices=${#MEMBERS[@]} --size=$SIZE --assume-clean \
+		$(devices "${MEMBERS[@]}") $words
+	OFFSET=$(mdadm --examine /dev/mapper/m0 |
+		sed -n 's/.*Data Offset : \([0-9]*\) .*/\1/p')
+	set_mode
+	put --seed $((SEED * 1000 + number)) --ops 300 --threads 6 --span 24M \
+		--fua 3 --fsync 2
+}
+
+in_sync()
+{
+	local state
+	read -r state 2> /dev/null < "$SYS/dev-${KNAME[$1]}/state" &&
+		[[ $state = *in_sync* ]]
+}
+
+# Stop, and assemble what is in sync: the stripe cache is empty then.
+again()
+{
+	local i here=()
+	for i in "${MEMBERS[@]}"; do
+		in_sync "$i" && here+=("$i")
+	done
+	stop_md
+	# shellcheck disable=SC2046
+	must mdadm --assemble --run $MD $(devices "${here[@]}") $(journal_words)
+	[ "$(get degraded)" != 0 ] || set_mode
+}
+
+# md takes its time to let go of a member.
+remove()
+{
+	local n=0
+	until run mdadm $MD --remove "/dev/mapper/m$1"; do
+		[ $n -lt $((PATIENCE * 5)) ] || fail "m$1 is not removed"
+		sleep 0.2
+		n=$((n + 1))
+	done
+}
+
+is_faulty()
+{
+	local state
+	read -r state < "$SYS/dev-${KNAME[$1]}/state" &&
+		[[ $state = *faulty* ]]
+}
+
+# pull I failed|dead: a member goes, and is taken out. A sync that waits at
+# sync_max does not see that; md looks again when there is more to do.
+pull()
+{
+	if [ "$2" = dead ]; then
+		table "$1" dead
+		soon $((PATIENCE * 10)) "dead m$1 is still a member" \
+			is_faulty "$1"
+	else
+		must mdadm $MD --fail "/dev/mapper/m$1"
+	fi
+	echo max > $SYS/sync_max
+	remove "$1"
+}
+
+# add I...: rebuilt from garbage, all of them.
+add()
+{
+	local i
+	for i in "$@"; do
+		dd if=/dev/urandom of="${DISK[$i]}" bs=1M oflag=direct \
+			2> /dev/null
+	done
+	# shellcheck disable=SC2046
+	must mdadm $MD --add $(devices "$@")
+}
+
+# All tables plain; whoever is out comes back, whoever is being rebuilt goes on.
+heal()
+{
+	local i out=()
+	fast_sync
+	for i in "${MEMBERS[@]}"; do
+		table "$i" plain
+	done
+	for i in "${MEMBERS[@]}"; do
+		if [ ! -e "$SYS/dev-${KNAME[$i]}" ]; then
+			out+=("$i")
+		elif is_faulty "$i"; then
+			remove "$i"
+			out+=("$i")
+		fi
+	done
+	[ ${#out[@]} = 0 ] || add "${out[@]}"
+	wait_whole
+	set_mode
+}
+
+# ---- the two columns ----
+
+# data WHEN [options]: as verify, but what is wrong is told later: the other
+# column is to be filled, too.
+data()
+{
+	( verify "$@" ) || cat /tmp/why >> /tmp/data
+	: > /tmp/why
+}
+
+count()
+{
+	drop_caches
+	sync_now check
+	echo "mismatch_cnt is $MISMATCH"
+	[ "$MISMATCH" = 0 ] || echo "mismatch_cnt is $MISMATCH $1" >> /tmp/mismatch
+}
+
+# life LEVEL FAULT
+life()
+{
+	build "$1"
+	LEVEL=$1
+	"${2//-/_}"
+	[ "$(get degraded)" = 0 ] || fail "not healed"
+	data "healed"
+	count "when healed"
+	again
+	count "when assembled"
+	data "assembled"
+	drop_caches
+	data "through the page cache" --buffered
+	[ "$(get degraded)" = 0 ] || fail "degraded in the end"
+	touch /tmp/counted
+	[ ! -s /tmp/data ] || fail "$(head -n 1 /tmp/data)"
+}
+
+# What the life counted.
+counted()
+{
+	[ -e /tmp/counted ] || fail "no check was reached"
+	[ ! -s /tmp/mismatch ] || fail "$(head -n 1 /tmp/mismatch)"
+}
+
+# judged COLUMN FUNCTION...: a case; its end is the cell's.
+judged()
+{
+	local key=$1 before=$failures
+	shift
+	try "$key" "$@"
+	CELL[$key]=ok
+	if [ "$failures" != "$before" ]; then
+		CELL[$key]=FAIL
+	elif [ -s /tmp/why ]; then
+		CELL[$key]=n.a.
+		NOTES+=("$key: $(cat /tmp/why)")
+	fi
+}
+
+cell()
+{
+	local name="raid$1 $2"
+	number=$((number + 1))
+	tables
+	rm -f /tmp/data /tmp/mismatch /tmp/counted
+	judged "$name data" life "$1" "$2"
+	if [ "${CELL["$name data"]}" = n.a. ]; then
+		judged "$name mismatch" skip "as data"
+	else
+		judged "$name mismatch" counted
+	fi
+	( stop_md )
+}
+
+# control DATA MISMATCH FAULT: a life that must end so.
+control()
+{
+	local seen=(ok ok)
+	rm -f /tmp/data /tmp/mismatch /tmp/counted
+	( life 5 "$3" )
+	[ -e /tmp/counted ] || fail "the life came to no end: $(cat /tmp/why)"
+	[ ! -s /tmp/data ] || seen[0]=FAIL
+	[ ! -s /tmp/mismatch ] || seen[1]=FAIL
+	[ "${seen[*]}" = "$1 $2" ] ||
+		fail "data ${seen[0]}, mismatch ${seen[1]}; not $1, $2"
+	: > /tmp/why
+}
+
+# planted DATA MISMATCH WHAT
+planted()
+{
+	number=$((number + 1))
+	tables
+	try "control planted-$3" control "$1" "$2" "planted-$3"
+	( stop_md )
+}
+
+# A row of words, two for each level.
+line()
+{
+	local text
+	text=$(printf '%-24s' "$1")
+	shift
+	while [ $# -gt 1 ]; do
+		text+=$(printf '%-6s%-10s' "$1" "$2")
+		shift 2
+	done
+	echo "TABLE $text"
+}
+
+# Rows are faults, columns level and what was compared. Also if the end is early.
+show()
+{
+	local level fault words=() note
+	for level in "${LEVELS[@]}"; do
+		words+=("raid$level" "")
+	done
+	line "${JOURNAL:-no journal}" "${words[@]}"
+	words=()
+	for level in "${LEVELS[@]}"; do
+		words+=(data mismatch)
+	done
+	line "" "${words[@]}"
+	for fault in "${FAULTS[@]}"; do
+		words=()
+		for level in "${LEVELS[@]}"; do
+			words+=("${CELL["raid$level $fault data"]:--}"
+				"${CELL["raid$level $fault mismatch"]:--}")
+		done
+		line "$fault" "${words[@]}"
+	done
+	for note in "${NOTES[@]}"; do
+		echo "TABLE n.a. $note"
+	done
+}
+
+LEVELS=("$@")
+read -r -a FAULTS <<< "${FAULTS:-healthy one-missing two-missing \
+	read-errors-on-one read-errors-on-two write-error pulled-during-write \
+	pulled-during-rebuild pulled-during-check}"
+modprobe -a dm-delay dm-flakey || fail "no dm-delay, dm-flakey"
+use "$MODULE"
+clean_up
+trap show EXIT
+if [ "${CONTROL:-0}" = 1 ]; then
+	planted ok FAIL parity
+	planted FAIL FAIL data
+	planted FAIL ok write
+	planted FAIL FAIL drop
+fi
+for fault in "${FAULTS[@]}"; do
+	for level in "${LEVELS[@]}"; do
+		cell "$level" "$fault"
+	done
+done
+finish

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Each fault at each level: data are there, and parity agrees."""
+
+import re
+
+from .base import run_job
+
+# Five members, a spare, a second log, a journal; the log.
+DISKS = [16] * 6 + [48, 16, 64]
+
+
+def _table(ctx, verdicts, name, levels, env, timeout=600):
+    """Run the faults of a machine; print its table."""
+    run_job(ctx, verdicts, "um", "matrix.sh", name, DISKS, levels,
+            timeout=timeout, cpus=2, env=env)
+    text = (ctx.logs / f"{name}.log").read_text(errors="replace")
+    lines = re.findall(r"^TABLE (.*)$", text, re.MULTILINE)
+    for line in lines or ["no table: the machine came to no end"]:
+        print(f"    {line.rstrip()}", flush=True)
+
+
+def matrix(ctx, verdicts):
+    """Faults by levels, as a table; what is planted turns cells to FAIL."""
+    _table(ctx, verdicts, "matrix", ["4", "5", "6"], {"CONTROL": 1})
+
+
+def matrix_journal(ctx, verdicts):
+    """The same with a journal, in both modes."""
+    for mode in ("write-through", "write-back"):
+        _table(ctx, verdicts, f"matrix-{mode}", ["5", "6"],
+               {"JOURNAL": mode})
