@@ -180,7 +180,7 @@ half_there()
 	[ $? != 124 ] || fail "reads hang"
 	cat /tmp/verify
 	grep -q " 0 WRONG" /tmp/verify ||
-		grep "sector.*:" /tmp/verify >> /tmp/data
+		echo "what is left is wrong: $(grep -m 1 'sector [0-9]*:' /tmp/verify)" >> /tmp/data
 	grep -q "Input/output error" /tmp/verify ||
 		fail "no error for what is lost"
 }
@@ -240,8 +240,8 @@ second_log()
 fails()
 {
 	local at=$(($2 + OFFSET)) words
-	words=(if="/dev/mapper/m$1" of=/dev/null skip=$at iflag=direct)
-	[ "$3" != write ] || words=(if=/dev/zero of="/dev/mapper/m$1" seek=$at
+	words=(if="/dev/mapper/m$1" of=/dev/null skip="$at" iflag=direct)
+	[ "$3" != write ] || words=(if=/dev/zero of="/dev/mapper/m$1" seek="$at"
 		oflag=direct)
 	! dd "${words[@]}" bs=512 count=8 2> /dev/null ||
 		fail "m$1 can $3 at $2"
