@@ -267,6 +267,18 @@ unreadable()
 	heal
 }
 
+# Not among the faults of a run: sectors of two members that can be neither
+# read nor written. raid5c takes out the first whose sector it cannot rewrite, and
+# levels 4 and 5 then lack what is bad on the second. (raid456 records bad blocks.)
+dead_sectors_on_two()
+{
+	again
+	table 1 failing all 2000 700
+	table 3 failing all 9000 700
+	data "with dead sectors"
+	heal
+}
+
 read_errors_on_one()
 {
 	unreadable 1 2000

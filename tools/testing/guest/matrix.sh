@@ -55,13 +55,15 @@ dead()
 	echo "0 ${SECTORS[$1]} error"
 }
 
-# failing I FEATURE FROM COUNT: in so many sectors of its data.
+# failing I all|FEATURE FROM COUNT: in so many sectors of its data everything
+# fails, or what dm-flakey calls FEATURE.
 failing()
 {
-	local disk=${DISK[$1]} from=$(($3 + OFFSET)) end
+	local disk=${DISK[$1]} from=$(($3 + OFFSET)) end how=error
 	end=$((from + $4))
+	[ "$2" = all ] || how="flakey $disk $from 0 3600 1 $2"
 	echo "0 $from linear $disk 0"
-	echo "$from $4 flakey $disk $from 0 3600 1 $2"
+	echo "$from $4 $how"
 	echo "$end $((SECTORS[$1] - end)) linear $disk $end"
 }
 
