@@ -137,6 +137,17 @@ build()
 	set_mode
 	put --seed $((SEED * 1000 + number)) --ops 300 --threads 6 --span 24M \
 		--fua 3 --fsync 2
+	[ "$JOURNAL $MODULE" != "write-back raid5c" ] || cached
+}
+
+# A life in write-back mode has something in the cache to begin with.
+cached()
+{
+	local name n
+	while read -r name n; do
+		[ "$name" != rows_cached_now ] || [ "$n" = 0 ] || return 0
+	done < /sys/kernel/debug/raid5c/md0
+	fail "no rows are cached"
 }
 
 in_sync()
