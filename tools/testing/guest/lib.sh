@@ -68,6 +68,19 @@ try()
 	[ "$rc" = 0 ] || clean_up
 }
 
+# bug NAME WHY FUNCTION [ARGS]: a case that fails by a fault of raid5c's that is not
+# mended yet. It is skipped, unless all are wanted (RAID5C_BUGS=1).
+bug()
+{
+	local name=$1 why=$2
+	shift 2
+	if [ "${BUGS:-0}" = 1 ] || [ "$MODULE" = raid456 ]; then
+		try "$name" "$@"
+	else
+		try "$name" skip "$why"
+	fi
+}
+
 # On the debug kernel: lockdep has been at work to the end (it gives up after
 # its first report, and when it runs out of memory), and no memory is lost.
 nothing_lost()
@@ -243,6 +256,17 @@ create()
 	[ "$layout" = - ] || opts+=(--layout="$layout")
 	must mdadm --create $MD "${opts[@]}" "$@" "${DISK[@]:0:$n}"
 	[ -b $MD ] || fail "there is no $MD"
+}
+
+# Sectors that were read from and written to a disk.
+sectors_read()
+{
+	awk '{ print $3 }' "/sys/block/${1#/dev/}/stat"
+}
+
+sectors_written()
+{
+	awk '{ print $7 }' "/sys/block/${1#/dev/}/stat"
 }
 
 members()

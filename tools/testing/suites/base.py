@@ -188,7 +188,8 @@ def boot(ctx, guest, script, name, args=(), env=None, timeout=300, tools=(),
     It finds in /lab also `tools`, which are built here, and `files`.
     """
     env = {"SEED": ctx.seed, "FULL": int(ctx.full),
-           "MODULE": ctx.under, **(env or {})}
+           "MODULE": ctx.under, "BUGS": os.environ.get("RAID5C_BUGS", "0"),
+           **(env or {})}
     guest.start(guest_script(script), args, env,
                 files=[build_tool(tool) for tool in
                        ("ackwriter", *tools)] + list(files))
