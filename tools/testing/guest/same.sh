@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# For scripts that take the same steps under raid456 and under raid5c and hold
+# what there is to see then against each other.
+
+. /lab/guest/lib.sh
+OUT=/lab/same
+# Lines that are known to differ, and a sed script that makes them go: raid5c takes
+# no discards, and its largest request is that of a member.
+DISCARD='/^queue\/discard_/d'
+LARGEST='/^queue\/max(_hw)?_sectors_kb:/d'
+KNOWN="$DISCARD;$LARGEST"
+
+normal()
+{
+	sed -E -e 's/[0-9a-f]{8}(:[0-9a-f]{8}){3}/UUID/g' \
+		-e 's/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/UUID/g' \
+		-e '/(Creation|Update) Time/s/:.*/: TIME/' \
+		-e '/Checksum/s/:.*/: SUM/; /Events/s/:.*/: N/' \
+		-e '/(sync_speed|last_sync_action|stripe_cache_active):/d' \
+		-e 's/resync_start:[0-9]+/resync_start:N/' \
+		-e 's/[0-9]+K\/sec/SPEED/; s/finish=[^ ]+/finish=/' \
+		-e 's/copied, .*/copied/'
+}
+
+# Once an array that was written is called clean again.
+settled()
+{
+	local n=0
+	wait_idle
+	while [ "$(get array_state)" = active ] && [ $n -lt 100 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+}
+
+queue()
+{
+	# Some files cannot be read, and say why.
+	grep -s '' /sys/block/md0/{size,ro,alignment_offset,discard_alignment} \
+		/sys/block/md0/queue/* 2>&1 | sed 's/^.*md0.//; s/:/: /'
+}
+
+# shot STEP: all of it, once the array is at rest.
+shot()
+{
+	settled
+	{
+		queue
+		stat -c '%A %n' $SYS/* $SYS/dev-*/* $SYS/bitmap/*
+		grep '' $SYS/* $SYS/dev-*/* $SYS/bitmap/* 2>&1
+		cat /proc/mdstat
+		mdadm --detail $MD
+		mdadm --examine "${DISK[0]}"
+	} 2>&1 | sed "s|$SYS/||g" | normal > "$OUT/$module/$1"
+}
+
+# say COMMAND: what it answers is part of the text, and may be an error.
+say()
+{
+	local rc
+	{
+		echo "+ $*"
+		timeout "$PATIENCE" "$@"
+		rc=$?
+		echo "= $rc"
+	} 2>&1 | tee -a /tmp/said
+}
+
+# The same of a text that is written to a file of sysfs.
+tell()
+{
+	echo "+ $2 > $1" | tee -a /tmp/said
+	{ echo "$2" > "$SYS/$1"; } 2>&1 | sed 's/^.*write error/error/' |
+		tee -a /tmp/said
+	echo "$1 is $(get "$1")" | tee -a /tmp/said
+}
+
+# same NAME FUNCTION [ARGS]: what it does must leave the same under both.
+same()
+{
+	local name=$1 module file bad=
+	shift
+	for module in raid456 raid5c; do
+		rm -rf "${OUT:?}/$module"
+		mkdir -p "$OUT/$module"
+		use $module
+		clean_up
+		: > /tmp/said
+		"$@"
+		normal < /tmp/said > "$OUT/$module/answers"
+		clean_up
+	done
+	for file in "$OUT"/raid456/*; do
+		[ -s "$file" ] || [ "${file##*/}" = answers ] ||
+			fail "$file is empty"
+		sed -E "$KNOWN" < "$file" > /tmp/raid456
+		sed -E "$KNOWN" < "$OUT/raid5c/${file##*/}" > /tmp/raid5c
+		diff -U0 /tmp/raid456 /tmp/raid5c || bad+=" ${file##*/}"
+	done
+	[ -z "$bad" ] || fail "$name: differs from raid456 after:$bad"
+}

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Sizes, limits, names, members, requests: an array as its admin sees it."""
+
+from .base import run_job
+
+
+def shape(ctx, verdicts):
+    """Limits and sizes, step by step as with raid456."""
+    run_job(ctx, verdicts, "um", "shape.sh", "shape", [40] * 7 + [64],
+            timeout=600, cpus=2)
+
+
+def names(ctx, verdicts):
+    """mdadm loads raid5c by itself where raid456 is blacklisted."""
+    run_job(ctx, verdicts, "um", "names.sh", "names", [24] * 4)
+
+
+MEMBERS = ("readd 5 mdadm", "readd 5 add", "readd 5 sysfs", "readd 6 stopped",
+           "readd 4 mdadm", "readd_under_load 5", "unchanged",
+           "whole --bitmap=none", "whole --bitmap=internal", "bitmap_changes",
+           "crash", "spares 5 /dev/ubdb", "spares 6 /dev/ubda /dev/ubdb",
+           "target_dies", "refusals --bitmap=none",
+           "refusals --bitmap=internal",
+           "lockless_unsynced", "lockless /dev/urandom",
+           "lockless /dev/zero --assume-clean")
+
+
+def members(ctx, verdicts):
+    """Members fail, are removed, come back and are rebuilt; bitmaps."""
+    run_job(ctx, verdicts, "um", "members.sh", "members",
+            [40] * 6 + [16, 64], MEMBERS, timeout=900, cpus=2)
+
+
+REQUESTS = ("ends 5 4 64", "ends 6 5 4", "ends 4 3 512", "ends_shifted",
+            "suspended", "suspended_under_load", "frozen", "unsynced",
+            "window", "window_texts", "read_only", "auto_read_only 0",
+            "auto_read_only 1")
+
+
+def requests(ctx, verdicts):
+    """Requests across ends; those that wait, or are refused."""
+    run_job(ctx, verdicts, "um", "requests.sh", "requests",
+            [40] * 6 + [16, 64], REQUESTS, timeout=900, cpus=2)
