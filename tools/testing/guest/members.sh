@@ -10,8 +10,9 @@ INITIAL=--any-initial
 SIZE=32768
 # Sectors of a member, all of which a rebuild writes.
 WHOLE=$((SIZE * 2))
-# What is written while a member is missing: so much of each member.
-CHANGED=700
+# What is written while a member is missing is at least so much of each member:
+# of 6 bits' worth by chance 5, or 4.
+CHANGED=500
 # A log of its own for that; it must be there before.
 MORE=/tmp/more
 BITMAP=(--bitmap=internal --bitmap-chunk=64K)
