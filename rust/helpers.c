@@ -325,6 +325,23 @@ void raid5c_bitmap_unplug(struct mddev *mddev)
 		mddev->bitmap_ops->unplug(mddev, current->bio_list == NULL);
 }
 
+/*
+ * Whether the bitmap knows that nothing of [@sector, @end) of the members has
+ * parity that was never made. Only the lockless one can tell; @chunk is how
+ * finely it is asked.
+ */
+bool raid5c_bitmap_synced(struct mddev *mddev, sector_t sector, sector_t end,
+			  unsigned int chunk)
+{
+	if (!md_bitmap_enabled(mddev, false) ||
+	    !mddev->bitmap_ops->blocks_synced)
+		return true;
+	for (; sector < end; sector += chunk)
+		if (!mddev->bitmap_ops->blocks_synced(mddev, sector))
+			return false;
+	return true;
+}
+
 bool raid5c_bitmap_start_sync(struct mddev *mddev, sector_t sector,
 			      sector_t *blocks, bool degraded)
 {

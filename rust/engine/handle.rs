@@ -25,7 +25,7 @@ use crate::{
     },
     raid::{
         mask::RowMask,
-        stripe::{clear, plan, Actions, Event, Policy, StripActs},
+        stripe::{clear, plan, Access, Actions, Event, Policy, RmwLevel, StripActs},
     },
 };
 use kernel::{
@@ -189,6 +189,9 @@ impl Stripe {
         self.array().refresh(self.index(), &mut inner.strips);
         let mut policy = self.array().policy();
         policy.hold &= inner.hold;
+        if self.is_parity_unmade(inner) {
+            policy.rmw = RmwLevel::Never;
+        }
         inner.parked = policy.blocked;
         journal = self.grant(inner, &mut policy);
         plan(&mut inner.st, &mut inner.strips, &policy, &mut inner.acts);
@@ -225,6 +228,16 @@ impl Stripe {
         }
         clear(&mut inner.strips, &mut inner.acts);
         Look::Act
+    }
+
+    /// Whether parity may agree with nothing yet, as a sync still has to come here. Changed by what
+    /// changes in the data it would go on to; made anew it is right from then on, so that the loss
+    /// of a member takes nothing that was written. With a member missing it is all there is.
+    fn is_parity_unmade(&self, inner: &Inner) -> bool {
+        let first = self.sector();
+        let end = first.wrapping_add(u64::from(self.array().geo.strip_sectors()));
+        !self.array().mddev.is_synced(first, end)
+            && inner.strips.iter().all(|s| s.access == Access::Full)
     }
 
     /// Has the journal promise room to the rows that may be cached now.

@@ -380,6 +380,15 @@ impl Mddev {
         unsafe { sys::raid5c_bitmap_enabled(self.as_ptr()) }
     }
 
+    /// Whether parity of the member sectors from `sector` to `end` agrees with the data, as far as
+    /// md knows: neither a resync still has to come there, nor the first sync that a lockless bitmap
+    /// puts off. Asked in steps of a row.
+    pub(crate) fn is_synced(&self, sector: u64, end: u64) -> bool {
+        // SAFETY: `self` is valid.
+        let known = || unsafe { sys::raid5c_bitmap_synced(self.as_ptr(), sector, end, 8) };
+        end <= self.resync_offset() && known()
+    }
+
     /// Asks the bitmap about a sync at `sector`: whether it is needed, and for
     /// how many sectors that answer holds.
     pub(crate) fn bitmap_start_sync(&self, sector: u64, degraded: bool) -> (bool, u64) {

@@ -423,9 +423,6 @@ for name in "$@"; do
 	# shellcheck disable=SC2086
 	case $name in
 	refusals*) try "$name" same members $name ;;
-	lockless_unsynced) bug "$name" \
-		"parity of rows that were never synced is made by read-modify-write" \
-		$name ;;
 	*) try "$name" $name ;;
 	esac
 	use "$MODULE"

@@ -38,7 +38,9 @@ def members(ctx, verdicts):
 
 
 REQUESTS = ("ends 5 4 64", "ends 6 5 4", "ends 4 3 512", "ends_shifted",
-            "suspended", "suspended_under_load", "frozen", "unsynced",
+            "suspended", "suspended_under_load", "frozen", "unsynced 5",
+            "unsynced 6", "unsynced 5 write-through", "unsynced 5 write-back",
+            "unsynced 5 grown",
             "window", "window_texts", "read_only", "auto_read_only 0",
             "auto_read_only 1")
 
