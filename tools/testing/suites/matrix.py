@@ -24,16 +24,17 @@ def matrix(ctx, verdicts):
     _table(ctx, verdicts, "matrix", ["4", "5", "6"], {"CONTROL": 1})
 
 
-def _journal(ctx, verdicts, mode):
-    """The faults with a journal, at levels 5 and 6."""
-    _table(ctx, verdicts, f"matrix-{mode}", ["5", "6"], {"JOURNAL": mode})
+def _journal(ctx, verdicts, mode, level):
+    """The faults with a journal, at one level, or at both."""
+    _table(ctx, verdicts, f"matrix-{mode}", ctx.pick([level], ["5", "6"]),
+           {"JOURNAL": mode})
 
 
 def matrix_journal(ctx, verdicts):
     """The same with a write journal."""
-    _journal(ctx, verdicts, "write-through")
+    _journal(ctx, verdicts, "write-through", "6")
 
 
 def matrix_writeback(ctx, verdicts):
     """The same with the write-back cache."""
-    _journal(ctx, verdicts, "write-back")
+    _journal(ctx, verdicts, "write-back", "5")
