@@ -286,8 +286,6 @@ window_texts()
 		tell sync_action $text
 		wait_idle
 		get last_sync_action >> /tmp/said
-		# It may be over before it can be looked at.
-		sed -i -E '/^sync_action is (check|repair|idle)$/d' /tmp/said
 	done
 	for text in suspend_lo suspend_hi; do
 		tell $text x

@@ -72,10 +72,15 @@ say()
 # The same of a text that is written to a file of sysfs.
 tell()
 {
+	local state
 	echo "+ $2 > $1" | tee -a /tmp/said
 	{ echo "$2" > "$SYS/$1"; } 2>&1 | sed 's/^.*write error/error/' |
 		tee -a /tmp/said
-	echo "$1 is $(get "$1")" | tee -a /tmp/said
+	state=$(get "$1")
+	# A sync may be over before it can be looked at.
+	[ "$1 $state" = "sync_action frozen" ] || [ "$1" != sync_action ] ||
+		state="not frozen"
+	echo "$1 is $state" | tee -a /tmp/said
 }
 
 # same NAME FUNCTION [ARGS]: what it does must leave the same under both.
