@@ -399,7 +399,7 @@ lockless()
 	verify_all "assembled without a member"
 }
 
-# A member fails before what was written is synced: its row was written as a whole.
+# A member fails before what was written is synced: parity was made of all data of the row.
 lockless_unsynced()
 {
 	local n
