@@ -3,7 +3,7 @@
 //! One array: what all its stripes share.
 
 use super::{
-    cache::Cache, counters::Counters, handle, journal::Journal, members::Members, stripe::Stripe,
+    cache::Cache, counters::Counters, journal::Journal, members::Members, stripe::Stripe,
     tunables::Tunables,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         geometry::Geometry,
         hold::Hold,
         mask::RowMask,
-        stripe::{Policy, Strip},
+        stripe::{Access, Policy, Strip},
         units::DevSector,
     },
 };
@@ -192,11 +192,9 @@ impl Array {
 
     /// Brings the strips' view of their members up to date.
     pub(crate) fn refresh(&self, index: u64, strips: &mut [Strip]) {
-        let end = self
-            .stripe_sector(index)
-            .get()
-            .saturating_add(u64::from(self.geo.strip_sectors()));
-        handle::refresh(&self.members, end, strips);
+        let first = self.stripe_sector(index).get();
+        self.members
+            .refresh(first, self.geo.strip_sectors(), strips);
     }
 
     /// Whether md still has to record a failure.
@@ -312,22 +310,17 @@ impl Array {
             .set_limit(rows.saturating_mul(self.members.len()));
     }
 
-    /// A member's read or write of `rows` of the stripe at `sector` failed.
+    /// A member's read or write of `rows` of the stripe at `sector` failed. Of a
+    /// write of several rows each is written again, and only then md is told.
     pub(crate) fn member_io_failed(&self, rdev: &Rdev, sector: u64, rows: RowMask, write: bool) {
         let first = u64::from(rows.lowest().unwrap_or(0)).wrapping_mul(8);
         let at = sector.wrapping_add(first);
         if rdev.flag(RdevFlag::Faulty) {
             return;
         }
-        if write {
-            pr_err!(
-                "{}: {}: write failed at member sector {}; the member is taken out, replace it\n",
-                self.mddev.name(),
-                rdev.name(),
-                at
-            );
-            self.mddev.error(rdev);
-        } else {
+        if write && rows.count() == 1 {
+            self.row_not_written(rdev, at);
+        } else if !write {
             warn_limited!(
                 "{}: {}: read failed at member sector {}; rebuilding it from the other members\n",
                 self.mddev.name(),
@@ -335,6 +328,54 @@ impl Array {
                 at
             );
         }
+    }
+
+    /// A member did not take its write of the row at member sector `at`: that is recorded as a bad
+    /// block, or if it cannot be, the member is taken out. No write is acknowledged before md has
+    /// written either to the superblocks.
+    pub(crate) fn row_not_written(&self, rdev: &Rdev, at: u64) {
+        rdev.set_flag(RdevFlag::WriteErrorSeen);
+        if !rdev.test_and_set_flag(RdevFlag::WantReplacement) {
+            self.mddev.look_for_work();
+        }
+        // Before the record, as whoever takes notice of that clears it.
+        let external = self.mddev.external() != 0;
+        if external {
+            rdev.set_flag(RdevFlag::BlockedBadBlocks);
+        }
+        if rdev.set_badblock(at, 8) {
+            warn_limited!(
+                "{}: {}: write failed at member sector {}; recorded as a bad block: the row is as if the member were missing, replace it soon\n",
+                self.mddev.name(),
+                rdev.name(),
+                at
+            );
+            return;
+        }
+        if external {
+            rdev.clear_flag(RdevFlag::BlockedBadBlocks);
+        }
+        pr_err!(
+            "{}: {}: write failed at member sector {}, and bad blocks cannot be recorded (any more); the member is taken out, replace it\n",
+            self.mddev.name(),
+            rdev.name(),
+            at
+        );
+        self.mddev.error(rdev);
+    }
+
+    /// Whether the row at member sector `at` cannot be had from its members: more of them are
+    /// missing, or have it as a bad block, than parity makes up for.
+    pub(super) fn is_row_lost(&self, at: u64) -> bool {
+        let end = at.saturating_add(8);
+        let gone = (0..self.members.len()).filter(|slot| {
+            let bad = self
+                .members
+                .get(*slot)
+                .is_none_or(|rdev| rdev.has_badblock(at, 8));
+            bad || self.members.access_at(*slot, end) != Access::Full
+        });
+        gone.count() > usize::try_from(self.geo.parity_disks()).unwrap_or(0)
     }
 
     /// How many roles lack a member that is in sync, as md wants it.

@@ -475,6 +475,14 @@ impl Stripe {
                 self.add_runs(&mut round, work, slot, task.acts.write & fua, Op::WriteFua);
                 let plain = task.acts.write.minus(fua);
                 self.add_runs(&mut round, work, slot, plain, Op::Write);
+                for row in task.acts.write_alone.iter() {
+                    let op = if fua.has(row) {
+                        Op::WriteFua
+                    } else {
+                        Op::Write
+                    };
+                    self.add_runs(&mut round, work, slot, RowMask::single(row), op);
+                }
             } else {
                 let (read, alone) = (task.acts.read, task.acts.read_alone);
                 let both = read | alone;
@@ -496,7 +504,7 @@ impl Stripe {
         let (mut pages, mut out) = (0u64, 0u64);
         for task in work.tasks.iter() {
             let rows = if write {
-                task.acts.write
+                task.acts.write | task.acts.write_alone
             } else {
                 task.acts.read | task.acts.read_alone
             };
@@ -651,12 +659,5 @@ impl RoundOwner for Stripe {
 
     fn worklist(&self) -> &Worklist {
         &self.array().queue
-    }
-}
-
-/// Refreshes what the members can do for a stripe that ends at `end`.
-pub(super) fn refresh(members: &Members, end: u64, strips: &mut [crate::raid::stripe::Strip]) {
-    for (s, access) in strips.iter_mut().zip(members.access(end)) {
-        s.access = access;
     }
 }

@@ -4,9 +4,27 @@
 
 use crate::{
     md::rdev::{Rdev, RdevFlag, RdevRef, RdevSlot},
-    raid::stripe::Access,
+    raid::{
+        mask::RowMask,
+        stripe::{Access, Strip},
+    },
 };
 use kernel::{prelude::*, sync::rcu};
+
+/// Rows of `sectors` sectors from member sector `first` on in which the device has bad blocks.
+fn bad_rows(rdev: &Rdev, first: u64, sectors: u32) -> RowMask {
+    let mut rows = RowMask::EMPTY;
+    if !rdev.has_badblock(first, sectors) {
+        return rows;
+    }
+    for row in 0..sectors.div_ceil(8) {
+        let at = first.saturating_add(u64::from(row).wrapping_mul(8));
+        if rdev.has_badblock(at, 8) {
+            rows.insert(RowMask::single(row));
+        }
+    }
+    rows
+}
 
 /// The devices by role.
 pub(crate) struct Members {
@@ -43,12 +61,18 @@ impl Members {
         }
     }
 
-    /// What each role can do up to member sector `end`, by role.
-    pub(crate) fn access(&self, end: u64) -> impl Iterator<Item = Access> + '_ {
+    /// Brings the strips' view of their members up to date: strips of `sectors` sectors from member
+    /// sector `first` on.
+    pub(crate) fn refresh(&self, first: u64, sectors: u32, strips: &mut [Strip]) {
+        let end = first.saturating_add(u64::from(sectors));
         let guard = rcu::read_lock();
-        self.slots
-            .iter()
-            .map(move |slot| Self::access_of(slot.peek(&guard), end))
+        for (slot, strip) in self.slots.iter().zip(strips.iter_mut()) {
+            let rdev = slot.peek(&guard);
+            strip.access = Self::access_of(rdev, end);
+            let rows = rdev.map_or(RowMask::EMPTY, |rdev| bad_rows(rdev, first, sectors));
+            let skip = rows.any() && rdev.is_some_and(|r| r.flag(RdevFlag::WriteErrorSeen));
+            strip.note_bad(rows, skip);
+        }
     }
 
     /// What role `slot` can do up to member sector `end`.

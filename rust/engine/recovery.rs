@@ -7,7 +7,7 @@ use super::{
     finish::Finisher,
     journal::{seed, Journal},
     journal_io::write_empty,
-    replay::{fail_member, Replay},
+    replay::{take_end, Replay},
     window::Window,
 };
 use crate::{
@@ -51,19 +51,14 @@ impl Source for Window<'_> {
     }
 }
 
-/// Writes a recovered row's page to a member, if it is there. A member that
-/// fails is taken out; an error if the array cannot go on.
+/// Writes a recovered row's page to a member, if it is there. A member that does not take it is
+/// noted; an error if the row or the array is lost with that.
 pub(super) fn write_member(array: &Array, slot: usize, row: DevSector, page: &Page) -> Result {
     let Some(member) = array.members.get(slot) else {
         return Ok(());
     };
-    if member.page_io(row.get(), page, true, false).is_err() {
-        fail_member(array, &member, row);
-        if array.has_failed() {
-            return Err(EIO);
-        }
-    }
-    Ok(())
+    let ok = member.page_io(row.get(), page, true, false).is_ok();
+    take_end(array, &member, row, ok)
 }
 
 /// Rows with data in the log and no parity yet.
@@ -156,6 +151,10 @@ impl Array {
         this.drain();
         let tail = this.find_tail(rdev, ring)?;
         let flushed = this.replay_journal(rdev, ring, tail)?;
+        if mddev.sb_pending() && mddev.ro() == 0 {
+            // What members did not take is recorded before the log forgets it.
+            mddev.update_sb_locked();
+        }
         let unit = flushed.unit();
         write_empty(rdev, unit.block, unit.seq, seed(this)).inspect_err(|_| {
             pr_err!(

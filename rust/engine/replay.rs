@@ -20,27 +20,45 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::{Arc, Completion},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc, Completion,
+    },
 };
 
 /// Pages that are written at a time.
 const WAVE: usize = 64;
 
-/// Says that a member did not take a recovered row, and takes it out.
-pub(super) fn fail_member(array: &Array, member: &Rdev, row: DevSector) {
-    pr_err!(
-        "{}: {}: write of a recovered row failed at member sector {}; the member is taken out, replace it\n",
-        array.mddev.name(),
-        member.name(),
-        row.get()
-    );
-    array.mddev.error(member);
+/// Takes in how the write of a recovered row to a member ended; an error if the row, or the array,
+/// cannot do without it.
+pub(super) fn take_end(array: &Array, member: &Rdev, row: DevSector, ok: bool) -> Result {
+    if ok {
+        member.clear_badblock(row.get(), 8);
+        return Ok(());
+    }
+    if !member.flag(RdevFlag::Faulty) {
+        array.row_not_written(member, row.get());
+    }
+    if array.has_failed() {
+        return Err(EIO);
+    }
+    if array.is_row_lost(row.get()) {
+        pr_crit!(
+            "{}: the recovered row at member sector {} cannot be written to more members than parity makes up for\n",
+            array.mddev.name(),
+            row.get()
+        );
+        return Err(EIO);
+    }
+    Ok(())
 }
 
 /// Writes under way.
 #[pin_data]
 struct Wave {
     array: Arc<Array>,
+    /// A row is lost.
+    lost: Atomic<u32>,
     #[pin]
     ended: Completion,
 }
@@ -49,9 +67,9 @@ impl RoundOwner for Wave {
     fn round_done(this: Arc<Self>, done: Done<Self>) {
         let _noio = NoIo::enter();
         for ended in done {
-            // Once for each member.
-            if !ended.ok && !ended.rdev.flag(RdevFlag::Faulty) {
-                fail_member(&this.array, &ended.rdev, DevSector::new(ended.label.rows));
+            let row = DevSector::new(ended.label.rows);
+            if take_end(&this.array, &ended.rdev, row, ended.ok).is_err() {
+                this.lost.store(1, Relaxed);
             }
         }
         this.ended.complete_all();
@@ -111,7 +129,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Writes what is left. A member that fails is taken out; an error if the array cannot go on.
+    /// Writes what is left; an error if a row or the array is lost with what members do not take.
     pub(super) fn flush(&mut self) -> Result {
         let mut rest = self.writes.len();
         while rest > 0 {
@@ -127,6 +145,7 @@ impl<'a> Replay<'a> {
         let wave = Arc::pin_init(
             pin_init!(Wave {
                 array: self.array.clone(),
+                lost: Atomic::new(0),
                 ended <- Completion::new(),
             }),
             GFP_KERNEL,
@@ -157,7 +176,7 @@ impl<'a> Replay<'a> {
             round.submit_queued();
             wave.ended.wait_for_completion();
         }
-        if self.array.has_failed() {
+        if self.array.has_failed() || wave.lost.load(Relaxed) != 0 {
             return Err(EIO);
         }
         Ok(left)

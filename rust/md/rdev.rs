@@ -46,6 +46,10 @@ pub(crate) enum RdevFlag {
     Replacement = sys::flag_bits_Replacement,
     /// Wants to be replaced.
     WantReplacement = sys::flag_bits_WantReplacement,
+    /// Has failed a write: its bad blocks are not written any more.
+    WriteErrorSeen = sys::flag_bits_WriteErrorSeen,
+    /// A bad block is not recorded yet; for whoever keeps external metadata.
+    BlockedBadBlocks = sys::flag_bits_BlockedBadBlocks,
 }
 
 impl Rdev {
@@ -163,8 +167,9 @@ impl Rdev {
         }
     }
 
-    /// Records that `n` sectors from member sector `s` hold nothing. False if
-    /// that cannot be recorded; md has failed the device then.
+    /// Records that `n` sectors from member sector `s` hold nothing; md writes that to the
+    /// superblocks before any write is acknowledged. False if it cannot be recorded: there is no
+    /// log, or it is full.
     pub(crate) fn set_badblock(&self, s: u64, n: u32) -> bool {
         // SAFETY: A live rdev.
         unsafe {

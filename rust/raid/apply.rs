@@ -3,7 +3,7 @@
 //! What follows from events at once.
 
 use super::mask::RowMask;
-use super::stripe::{Access, Event, Machine};
+use super::stripe::{Access, Event, Machine, Strip};
 use core::mem::take;
 
 impl Machine<'_> {
@@ -168,7 +168,7 @@ impl Machine<'_> {
             if s.access == Access::Missing {
                 continue;
             }
-            let out = s.written & rows;
+            let out = (s.written & rows).minus(s.dead);
             s.writing.insert(out);
             s.act.write.insert(out);
             any.insert(out);
@@ -180,6 +180,7 @@ impl Machine<'_> {
 
     fn write_done(&mut self, slot: usize, rows: RowMask, ok: bool) {
         if let Some(s) = self.strips.get_mut(slot) {
+            let alone = rows.count() <= 1;
             let rows = rows & s.writing;
             s.writing.remove(rows);
             if ok {
@@ -187,7 +188,13 @@ impl Machine<'_> {
                 s.act.corrected.insert(corrected);
                 self.acts.corrected |= corrected.any();
                 s.read_error.remove(rows);
-            } else if s.access == Access::Full {
+            } else if !alone && s.access != Access::Missing {
+                // One bad sector fails a whole write: find out which row has it.
+                let again = rows.minus(s.dead);
+                s.writing.insert(again);
+                s.act.write_alone.insert(again);
+                self.acts.write |= again.any();
+            } else if s.access == Access::Full && rows.minus(s.dead).any() {
                 // md kept the member all the same: ask it again next time,
                 // rather than rewrite for ever.
                 s.read_error.remove(rows);
@@ -217,11 +224,8 @@ impl Machine<'_> {
         let rows = self.st.landed;
         self.st.landed = RowMask::EMPTY;
         let user = rows & self.st.user;
-        let mut lost = rows & self.st.unwritten;
+        let lost = rows & (self.st.unwritten | self.missed());
         self.st.unwritten.remove(rows);
-        if self.failed_members() > self.st.parity() {
-            lost = rows;
-        }
         self.landed(rows.minus(lost), lost);
         self.acts.fail_write.insert(user & lost);
         self.acts.complete.insert(user.minus(lost));
@@ -235,6 +239,39 @@ impl Machine<'_> {
         self.st.busy.remove(rows);
         self.st.user.remove(rows);
         self.st.fua.remove(rows);
+    }
+
+    /// Rows of writes under way that are lost: the array has failed, or data is not on its member, and
+    /// so much else of the row is not to be had that it cannot be computed.
+    fn missed(&self) -> RowMask {
+        if self.failed_members() > self.st.parity() {
+            return self.st.rows;
+        }
+        let mut data = RowMask::EMPTY;
+        for (i, s) in self.strips.iter().enumerate() {
+            if !self.st.is_parity(i) {
+                data.insert(s.written & s.gone());
+            }
+        }
+        if data.is_empty() {
+            return data;
+        }
+        data & self.beyond_parity(|s| s.gone() | s.bad)
+    }
+
+    /// Rows that more strips have in `what` than there are parity strips.
+    pub(super) fn beyond_parity(&self, what: impl Fn(&Strip) -> RowMask) -> RowMask {
+        let (mut one, mut two, mut three) = (RowMask::EMPTY, RowMask::EMPTY, RowMask::EMPTY);
+        for s in self.strips.iter() {
+            let rows = what(s);
+            three.insert(two & rows);
+            two.insert(one & rows);
+            one.insert(rows);
+        }
+        match self.st.q {
+            Some(_) => three,
+            None => two,
+        }
     }
 
     /// Members that are not in sync here.

@@ -82,6 +82,7 @@ impl Machine<'_> {
             rows = s.uptodate.alike(row, rows);
             rows = s.reading.alike(row, rows);
             rows = s.read_error.alike(row, rows);
+            rows = s.dead.alike(row, rows);
             rows = s.toread.alike(row, rows);
             rows = s.towrite.alike(row, rows);
             rows = s.overwrite.alike(row, rows);
@@ -308,7 +309,9 @@ impl Machine<'_> {
         for s in self.strips.iter_mut() {
             let wants = match s.access {
                 Access::Missing => false,
-                Access::WriteOnly => self.st.syncing.has(row) && s.uptodate.has(row),
+                Access::WriteOnly => {
+                    self.st.syncing.has(row) && s.uptodate.has(row) && !s.dead.has(row)
+                }
                 Access::Full => s.fixable().has(row),
             };
             if wants {
@@ -345,10 +348,13 @@ impl Machine<'_> {
         if work.is_empty() {
             return;
         }
-        if self.policy.refuse_writes || self.failed_members() > self.st.parity() {
-            self.fail_waiting(work);
-            return;
-        }
+        let lost = if self.policy.refuse_writes {
+            work
+        } else {
+            work & self.beyond_parity(Strip::gone)
+        };
+        self.fail_waiting(lost);
+        let work = work.minus(lost);
         if self.policy.blocked {
             return;
         }

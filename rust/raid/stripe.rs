@@ -48,6 +48,8 @@ pub(crate) struct StripActs {
     pub(crate) read_alone: RowMask,
     /// Write these rows to the member.
     pub(crate) write: RowMask,
+    /// Write these rows too, each on its own: a longer write failed.
+    pub(crate) write_alone: RowMask,
     /// Copy these rows to the read bios that wait for them.
     pub(crate) fill: RowMask,
     /// Copy the write bios into these rows, as part of a write op.
@@ -64,6 +66,11 @@ pub(crate) struct StripActs {
 pub(crate) struct Strip {
     /// Refreshed by the shell before each step.
     pub(crate) access: Access,
+    /// Recorded as bad blocks of the member. Refreshed like `access`.
+    pub(super) bad: RowMask,
+    /// Of these, the ones of a member that has failed a write: they are not read, and not written,
+    /// and what is written of them counts as lost.
+    pub(super) dead: RowMask,
     /// The page holds the row's current content.
     pub(crate) uptodate: RowMask,
     /// A read from the member is in flight.
@@ -80,7 +87,7 @@ pub(crate) struct Strip {
     pub(super) overwrite: RowMask,
     /// A read of several rows failed, and this was one of them.
     pub(super) suspect: RowMask,
-    /// The member could not read the row.
+    /// The member could not read the row, or it is recorded as a bad block that a write may mend.
     pub(super) read_error: RowMask,
     /// Becomes uptodate when the running op is done.
     pub(super) op_result: RowMask,
@@ -100,6 +107,8 @@ impl Strip {
     pub(crate) const fn new() -> Self {
         Self {
             access: Access::Missing,
+            bad: RowMask::EMPTY,
+            dead: RowMask::EMPTY,
             uptodate: RowMask::EMPTY,
             reading: RowMask::EMPTY,
             writing: RowMask::EMPTY,
@@ -117,6 +126,7 @@ impl Strip {
                 read: RowMask::EMPTY,
                 read_alone: RowMask::EMPTY,
                 write: RowMask::EMPTY,
+                write_alone: RowMask::EMPTY,
                 fill: RowMask::EMPTY,
                 drain: RowMask::EMPTY,
                 fail_read: RowMask::EMPTY,
@@ -128,7 +138,7 @@ impl Strip {
     /// Rows that can be read from the member now.
     pub(super) fn readable(&self) -> RowMask {
         match self.access {
-            Access::Full => !self.read_error,
+            Access::Full => !(self.read_error | self.dead),
             Access::WriteOnly | Access::Missing => RowMask::EMPTY,
         }
     }
@@ -137,8 +147,26 @@ impl Strip {
     /// be told. What is cached is not what it should hold yet.
     pub(super) fn fixable(&self) -> RowMask {
         match self.access {
-            Access::Full => (self.read_error & self.uptodate).minus(self.cached),
+            Access::Full => (self.read_error & self.uptodate).minus(self.cached | self.dead),
             Access::WriteOnly | Access::Missing => RowMask::EMPTY,
+        }
+    }
+
+    /// Takes in what the member's bad-block log says: these `rows` are bad, and `skip` that they
+    /// are not to be written either. Of what is in memory only what is not to be written is taken
+    /// in, as the rest was either written since or is looked at again when it is forgotten.
+    pub(crate) fn note_bad(&mut self, rows: RowMask, skip: bool) {
+        self.bad = rows;
+        self.dead = if skip { rows } else { RowMask::EMPTY };
+        self.read_error
+            .insert(rows.minus(self.dead | self.uptodate));
+    }
+
+    /// Rows that are not on the member, or will not be after a write.
+    pub(super) fn gone(&self) -> RowMask {
+        match self.access {
+            Access::Full => self.dead,
+            Access::WriteOnly | Access::Missing => !RowMask::EMPTY,
         }
     }
 
@@ -392,8 +420,9 @@ pub(crate) enum Event {
     /// Rows are as safe in the journal as their writes need, or (`ok` false) will never be. That is
     /// stable for whatever goes to the members next; `journal::log` has the rest.
     JournalDone { rows: RowMask, ok: bool },
-    /// A write to member `slot` ended. The shell has already told md of an
-    /// error, so that the next access says what the member is worth.
+    /// A write to member `slot` ended. Of an error of a single row the shell has
+    /// already told md, so that the next access, or the bad-block log, says what the
+    /// member is worth; of longer ones each row is written again.
     WriteDone {
         slot: usize,
         rows: RowMask,

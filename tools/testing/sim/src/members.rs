@@ -21,10 +21,13 @@ impl World {
             for (start, n) in rows.runs() {
                 self.issue_run(i, (slot, task), RowMask::range(start, n), write);
             }
-            if !write {
-                for row in task.acts.read_alone.iter() {
-                    self.issue_run(i, (slot, task), RowMask::single(row), false);
-                }
+            let alone = if write {
+                task.acts.write_alone
+            } else {
+                task.acts.read_alone
+            };
+            for row in alone.iter() {
+                self.issue_run(i, (slot, task), RowMask::single(row), write);
             }
         }
         true

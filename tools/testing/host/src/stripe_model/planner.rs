@@ -33,8 +33,35 @@ pub(super) enum Disk {
     Good,
     /// It is in sync, but could not read the row.
     Unreadable,
+    /// The same, and the row is a bad block.
+    Recorded,
+    /// It is in sync, but the row is a bad block that is not written.
+    Dead,
     WriteOnly,
+    /// The same, of a member that is being rebuilt.
+    DeadWriteOnly,
     Missing,
+}
+
+impl Disk {
+    const ALL: [Self; 7] = [
+        Self::Good,
+        Self::Unreadable,
+        Self::Recorded,
+        Self::Dead,
+        Self::WriteOnly,
+        Self::DeadWriteOnly,
+        Self::Missing,
+    ];
+
+    /// What the member as a whole is, with rows like this one.
+    fn member(self) -> Self {
+        match self {
+            Self::Good | Self::Unreadable | Self::Recorded | Self::Dead => Self::Good,
+            Self::WriteOnly | Self::DeadWriteOnly => Self::WriteOnly,
+            Self::Missing => Self::Missing,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +77,10 @@ impl One {
     pub(super) fn all(parity: bool) -> Vec<Self> {
         let mut all = Vec::new();
         for cached in [Cached::No, Cached::Yes, Cached::Coming] {
-            for disk in [Disk::Good, Disk::Unreadable, Disk::WriteOnly, Disk::Missing] {
+            for disk in Disk::ALL {
                 // A read error is known when the read has ended, and forbids the next read.
-                if cached == Cached::Coming && disk == Disk::Unreadable {
+                let bad = !matches!(disk, Disk::Good | Disk::WriteOnly | Disk::Missing);
+                if cached == Cached::Coming && bad {
                     continue;
                 }
                 for write in [Write::None, Write::Part, Write::Whole] {
@@ -80,13 +108,17 @@ impl One {
             Cached::Coming => s.reading.insert(bit),
         }
         s.access = match self.disk {
-            Disk::Good | Disk::Unreadable => Access::Full,
-            Disk::WriteOnly => Access::WriteOnly,
+            Disk::Good | Disk::Unreadable | Disk::Recorded | Disk::Dead => Access::Full,
+            Disk::WriteOnly | Disk::DeadWriteOnly => Access::WriteOnly,
             Disk::Missing => Access::Missing,
         };
-        if self.disk == Disk::Unreadable {
+        let dead = matches!(self.disk, Disk::Dead | Disk::DeadWriteOnly);
+        let bad = dead || self.disk == Disk::Recorded;
+        if self.is_unreadable() {
             s.read_error.insert(bit);
         }
+        s.bad.insert(if bad { bit } else { RowMask::EMPTY });
+        s.dead.insert(if dead { bit } else { RowMask::EMPTY });
         if self.write != Write::None {
             s.towrite.insert(bit);
         }
@@ -96,6 +128,10 @@ impl One {
         if self.read {
             s.toread.insert(bit);
         }
+    }
+
+    fn is_unreadable(self) -> bool {
+        matches!(self.disk, Disk::Unreadable | Disk::Recorded)
     }
 
     fn is_lost(self) -> bool {
@@ -177,7 +213,7 @@ impl Case<'_> {
     }
 
     fn failed(&self) -> usize {
-        let gone = |o: &&One| matches!(o.disk, Disk::WriteOnly | Disk::Missing);
+        let gone = |o: &&One| o.disk != Disk::Good && !o.is_unreadable();
         self.ones.iter().filter(gone).count()
     }
 
@@ -462,7 +498,7 @@ impl Case<'_> {
         let started = self.any(self.acts.rmw | self.acts.rcw | self.acts.compute);
         for (slot, s) in self.strips.iter().enumerate() {
             let one = self.ones[slot];
-            let known = one.disk == Disk::Unreadable && one.cached == Cached::Yes;
+            let known = one.is_unreadable() && one.cached == Cached::Yes;
             if s.act.write.any() {
                 self.check(
                     known && !self.policy.blocked && !started,
@@ -488,7 +524,7 @@ fn try_row(ones: &[One], p: usize, q: Option<usize>, policy: Policy) {
     plan(&mut st, strips, &policy, &mut acts);
     let mut then = ones.to_vec();
     for (one, s) in then.iter_mut().zip(strips.iter()) {
-        if one.disk == Disk::Unreadable && s.act.fail_read.any() {
+        if one.is_unreadable() && s.act.fail_read.any() {
             one.disk = Disk::Good;
         }
     }
@@ -726,9 +762,7 @@ fn rows_together_are_as_rows_alone() {
                 .map(|slot| loop {
                     let all = One::all(slot == p || Some(slot) == q);
                     let one = all[rng.below(all.len() as u64) as usize];
-                    let same = one.disk == disks[slot]
-                        || (one.disk == Disk::Unreadable && disks[slot] == Disk::Good);
-                    if same {
+                    if one.disk.member() == disks[slot] {
                         break one;
                     }
                 })

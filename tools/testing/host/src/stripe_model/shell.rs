@@ -32,6 +32,8 @@ struct Config {
     fail: u64,
     read_error: u64,
     media_error: u64,
+    /// Rows that die, and longer writes that fail for nothing.
+    dead: u64,
     journal: bool,
     journal_toggles: bool,
     journal_fails: bool,
@@ -83,6 +85,7 @@ impl Config {
             fail,
             read_error,
             media_error,
+            dead: 0,
             journal,
             journal_toggles: rng.chance(10),
             journal_fails: journal && !calm && rng.chance(30),
@@ -128,6 +131,12 @@ struct Member {
     content: Vec<Page>,
     /// Rows that cannot be read until they are written.
     bad: RowMask,
+    /// Rows that can be neither read nor written.
+    dead: RowMask,
+    /// The bad-block log.
+    log: RowMask,
+    /// A write has failed: what is in the log is not written.
+    write_error: bool,
     present: bool,
     in_sync: bool,
 }
@@ -259,6 +268,8 @@ struct World {
     ops_failed: RowMask,
     /// Rows whose write under way is stable in the journal.
     journaled: RowMask,
+    /// Rows that were on the members at the last look.
+    landed: RowMask,
     // Syncs, as md drives them.
     sync_out: RowMask,
     sync_left: RowMask,
@@ -292,6 +303,7 @@ struct Counts {
     mismatches: u64,
     rebuilds: u64,
     fixes: u64,
+    bad_blocks: u64,
     broken: u64,
 }
 
@@ -314,7 +326,12 @@ macro_rules! tell {
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let c = Config::of(&mut rng);
+        let mut c = Config::of(&mut rng);
+        // By numbers of its own, so that seeds that are known stay what they are.
+        let mut other = Rng::new(seed ^ 0x4000_0000);
+        if !c.skewed && seed % 4 == 0 {
+            c.dead = 1 + other.below(5);
+        }
         let rows = c.rows as usize;
         let mut w = Self {
             seed,
@@ -356,6 +373,7 @@ impl World {
             journal_dead: false,
             ops_failed: RowMask::EMPTY,
             journaled: RowMask::EMPTY,
+            landed: RowMask::EMPTY,
             sync_out: RowMask::EMPTY,
             sync_left: RowMask::EMPTY,
             sync_failed: false,
@@ -410,6 +428,9 @@ impl World {
             self.members.push(Member {
                 content,
                 bad: RowMask::EMPTY,
+                dead: RowMask::EMPTY,
+                log: RowMask::EMPTY,
+                write_error: false,
                 present: true,
                 in_sync: true,
             });
@@ -455,6 +476,9 @@ impl World {
     fn refresh(&mut self) {
         for slot in 0..self.c.members {
             self.strips[slot].access = self.access(slot);
+            let m = &self.members[slot];
+            let log = if m.present { m.log } else { RowMask::EMPTY };
+            self.strips[slot].note_bad(log, m.write_error);
         }
     }
 
@@ -462,8 +486,9 @@ impl World {
     fn impaired(&self, row: u32) -> u64 {
         let mut bits = 0;
         for slot in 0..self.c.members {
+            let m = &self.members[slot];
             let gone = self.access(slot) != Access::Full
-                || self.members[slot].bad.has(row)
+                || (m.bad | m.dead | m.log).has(row)
                 || self.errors[slot].has(row);
             bits |= u64::from(gone) << slot;
         }
@@ -543,6 +568,9 @@ impl World {
         self.members[slot] = Member {
             content,
             bad: RowMask::EMPTY,
+            dead: RowMask::EMPTY,
+            log: RowMask::EMPTY,
+            write_error: false,
             present: true,
             in_sync: false,
         };
@@ -655,7 +683,7 @@ impl World {
     fn judge_rebuilt(&self, slot: usize, row: u32) {
         let written = self.parts.iter().any(|p| p.write && p.busy.has(row))
             || self.ios.iter().any(|(io, _)| io.write && io.rows.has(row));
-        if written || self.broken {
+        if written || self.broken || self.members[slot].log.has(row) {
             return;
         }
         judge!(
@@ -703,7 +731,8 @@ impl World {
             }
             for slot in 0..self.c.members {
                 let m = &self.members[slot];
-                if m.present && (m.in_sync || self.rebuild) && !m.bad.has(row) {
+                let there = m.present && (m.in_sync || self.rebuild);
+                if there && !(m.bad | m.log).has(row) {
                     judge!(
                         self,
                         m.content[row as usize] == self.right(slot, row),
@@ -843,7 +872,8 @@ impl World {
         let d = self.directs.swap_remove(i);
         let mut part = self.part(d.slot, d.first, d.sectors, false);
         part.start = d.start;
-        let failed = !self.members[d.slot].present || (part.todo & self.members[d.slot].bad).any();
+        let m = &self.members[d.slot];
+        let failed = !m.present || (part.todo & (m.bad | m.dead | m.log)).any();
         if failed {
             tell!(self, "direct read of slot {} failed", d.slot);
             self.again = true;
@@ -962,6 +992,7 @@ impl World {
         self.parts.append(&mut self.incoming);
         self.refresh();
         self.parked = self.policy.blocked;
+        self.landed = self.st.landed;
         plan(&mut self.st, &mut self.strips, &self.policy, &mut self.acts);
         if !self.acts.any() {
             self.settle();
@@ -1043,7 +1074,7 @@ impl World {
             );
             judge!(
                 self,
-                (t.acts.write & self.in_flight(slot, true)).is_empty(),
+                ((t.acts.write | t.acts.write_alone) & self.in_flight(slot, true)).is_empty(),
                 "second write of a page in flight: slot {slot}"
             );
         }
@@ -1144,7 +1175,7 @@ impl World {
                 "acknowledged with a write in flight: slot {slot} row {row}"
             );
             let m = &self.members[slot];
-            if !m.in_sync || m.bad.has(row) {
+            if !m.in_sync || (m.bad | m.log).has(row) {
                 continue;
             }
             judge!(
@@ -1156,7 +1187,7 @@ impl World {
         // The same by another way: from what is left, all data can be had.
         let page = |s: &usize| {
             let m = &self.members[*s];
-            (m.in_sync && !m.bad.has(row)).then(|| m.content[r])
+            (m.in_sync && !(m.bad | m.log).has(row)).then(|| m.content[r])
         };
         let mut left = Row {
             data: self.c.data_slots().iter().map(page).collect(),
@@ -1180,6 +1211,12 @@ impl World {
     /// A write that failed before a member saw it: the old data are the truth again.
     fn judge_fail_write(&mut self, row: u32) {
         if self.broken {
+            return;
+        }
+        if self.landed.has(row) {
+            // Some member has it, and that another has not cannot be made up for.
+            let lost = self.impaired(row).count_ones() as usize > self.c.parity();
+            judge!(self, lost, "write that is on the members failed: row {row}");
             return;
         }
         let excused = self.journal_dead || self.ops_failed.has(row);
@@ -1220,9 +1257,9 @@ impl World {
             } else {
                 [acts.read, RowMask::EMPTY]
             };
-            // Rows to be read alone: each a bio of its own.
+            // Rows that go alone: each a bio of its own.
             let alone = if write {
-                RowMask::EMPTY
+                acts.write_alone
             } else {
                 acts.read_alone
             };
@@ -1270,6 +1307,13 @@ impl World {
                         || self.c.journal_toggles
                         || self.journaled.has(row),
                     "written past a journal that is gone: slot {} row {row}",
+                    io.slot
+                );
+                let m = &self.members[io.slot];
+                judge!(
+                    self,
+                    !(m.write_error && m.log.has(row)),
+                    "a bad block is written again: slot {} row {row}",
                     io.slot
                 );
                 let waits = self.in_journal(io.slot, row);
@@ -1596,9 +1640,17 @@ impl World {
             self.fail_member(io.slot);
             return false;
         }
+        let long = io.rows.count() > 1;
+        let dead = (self.members[io.slot].dead & io.rows).any();
+        let odd = self.c.dead > 0 && long && self.rng.chance(self.c.dead);
+        if !gone && (dead || odd) {
+            self.fail_rows(io, pages);
+            return false;
+        }
         for (row, page) in io.rows.iter().zip(pages) {
             self.members[io.slot].content[row as usize] = *page;
         }
+        self.members[io.slot].log.remove(io.rows);
         if (self.errors[io.slot] & io.rows).any() {
             self.counts.fixes += 1;
         }
@@ -1607,9 +1659,28 @@ impl World {
         true
     }
 
+    /// A write fails, and the member stays: of a longer one some rows may be there, and a single one
+    /// is recorded.
+    fn fail_rows(&mut self, io: Io, pages: &[Page]) {
+        for (row, page) in io.rows.iter().zip(pages) {
+            let m = &mut self.members[io.slot];
+            if !m.dead.has(row) && self.rng.chance(50) {
+                m.content[row as usize] = *page;
+            }
+        }
+        if io.rows.count() == 1 {
+            tell!(self, "a bad block is recorded");
+            self.counts.bad_blocks += 1;
+            self.policy.blocked = true;
+            self.members[io.slot].log.insert(io.rows);
+            self.members[io.slot].write_error = true;
+        }
+    }
+
     fn end_read(&mut self, io: Io) -> bool {
         let gone = !self.members[io.slot].present;
-        let bad = (self.members[io.slot].bad & io.rows).any();
+        let m = &self.members[io.slot];
+        let bad = ((m.bad | m.dead | m.log) & io.rows).any();
         if bad || self.rng.chance(self.c.read_error) || (gone && self.rng.chance(70)) {
             // After a longer read each row is tried alone.
             if !gone && io.rows.count() == 1 {
@@ -1677,6 +1748,17 @@ impl World {
             }
             80..=84 => self.unblock(),
             85..=87 => {
+                if self.c.dead > 0 && self.rng.chance(8 * self.c.dead) {
+                    let row = RowMask::single(self.rng.below(u64::from(self.c.rows)) as u32);
+                    tell!(self, "slot {slot} rows {:x} die", row.0);
+                    self.members[slot].dead.insert(row);
+                    self.note_impaired();
+                } else if self.c.dead > 0 && self.rng.chance(10) {
+                    tell!(self, "slot {slot} works again");
+                    self.members[slot].dead = RowMask::EMPTY;
+                    self.members[slot].write_error = false;
+                    self.again = true;
+                }
                 if self.rng.chance(10 * self.c.media_error) {
                     let row = self.rng.below(u64::from(self.c.rows)) as u32;
                     let busy = self.in_flight(slot, true).has(row);
@@ -1799,7 +1881,7 @@ impl World {
                 judge!(
                     self,
                     !m.in_sync
-                        || m.bad.has(row)
+                        || (m.bad | m.log).has(row)
                         || m.content[row as usize] == self.right(slot, row),
                     "member is wrong at the end: slot {slot} row {row}"
                 );
@@ -1855,6 +1937,7 @@ fn story_of(acts: &Actions, tasks: &[Task]) -> String {
             ("read", a.read),
             ("read_alone", a.read_alone),
             ("write", a.write),
+            ("write_alone", a.write_alone),
             ("fill", a.fill),
             ("drain", a.drain),
             ("fail_read", a.fail_read),
@@ -1948,5 +2031,6 @@ fn add(total: &mut Counts, c: Counts) {
     total.mismatches += c.mismatches;
     total.rebuilds += c.rebuilds;
     total.fixes += c.fixes;
+    total.bad_blocks += c.bad_blocks;
     total.broken += c.broken;
 }

@@ -87,10 +87,10 @@ fn every_row_of_few_members_is_planned_as_by_hand() {
     let all = all_policies();
     let two = every(2, &[(0, None), (1, None)], &all, false);
     let six = every(3, &[(0, Some(1)), (2, Some(0))], &all, false);
-    // A data strip has 66 states, and a parity strip 11; 27 policies, and 6 phases with two.
+    // A data strip has 102 states, and a parity strip 17; 27 policies, and 6 phases with two.
     let times = 27 + 6 * 2;
-    assert_eq!(two.states, 2 * 66 * 11 * times);
-    assert_eq!(six.states, 2 * 66 * 11 * 11 * times);
+    assert_eq!(two.states, 2 * 102 * 17 * times);
+    assert_eq!(six.states, 2 * 102 * 17 * 17 * times);
     assert_eq!(six.waits.len(), 6);
 }
 
@@ -103,7 +103,7 @@ fn every_row_of_three_members_is_planned_as_by_hand() {
         &all_policies(),
         false,
     );
-    assert_eq!(three.states, 3 * 66 * 66 * 11 * (19 + 6 * 2));
+    assert_eq!(three.states, 3 * 102 * 102 * 17 * (27 + 6 * 2));
     assert_eq!(three.waits.len(), 6);
 }
 
@@ -125,12 +125,12 @@ fn every_row_of_four_members_is_planned_as_by_hand() {
     let six = every(4, &sixes, &policies, !full);
     // Of three equal strips in any order, and of two.
     let (three, two) = if full {
-        (66 * 66 * 66, 66 * 66)
+        (102 * 102 * 102, 102 * 102)
     } else {
-        (66 * 67 * 68 / 6, 66 * 67 / 2)
+        (102 * 103 * 104 / 6, 102 * 103 / 2)
     };
-    assert_eq!(five.states, fives.len() as u64 * three * 11 * times);
-    assert_eq!(six.states, sixes.len() as u64 * two * 11 * 11 * times);
+    assert_eq!(five.states, fives.len() as u64 * three * 17 * times);
+    assert_eq!(six.states, sixes.len() as u64 * two * 17 * 17 * times);
 }
 
 #[test]

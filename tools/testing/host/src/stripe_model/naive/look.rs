@@ -133,7 +133,8 @@ impl Look<'_> {
             self.check(!known.has(row) || forgotten, "reads what is in memory");
             self.check(!was.reading.has(row), "reads what is on its way");
             self.check(!(cached && out), "reads below what is going out");
-            self.check(s.access == Access::Full, "reads from a member without it");
+            let there = s.access == Access::Full && !s.dead.has(row);
+            self.check(there, "reads from a member without it");
             let waits = s.reading.has(row) && s.uptodate.has(row) == cached;
             self.check(waits, "forgets a read");
         }
@@ -156,7 +157,8 @@ impl Look<'_> {
             );
             let known = s.uptodate.has(row) && !self.st.in_ops.has(row);
             self.check(known, "writes what is not known");
-            self.check(s.access != Access::Missing, "writes to nobody");
+            let taken = s.access != Access::Missing && !s.dead.has(row);
+            self.check(taken, "writes to nobody");
             self.check(!s.cached.has(row), "writes what is cached past the journal");
         }
     }

@@ -6,7 +6,9 @@
 //! comments on `Policy`, `Actions` and the phases of a write, and of the head of `writeback.rs`:
 //!
 //! 1. A write that is on the members is reported, unless md has a failure to record. It failed if a
-//!    member that md trusts did not take it, or if more members are gone than parity makes up for.
+//!    member that md trusts did not take it, if more members are gone than parity makes up for, or if
+//!    data of it went to a bad block and more of the row is lost, or bad blocks, than parity makes up
+//!    for.
 //!    The journal forgets a user's row that is on the members. What was acknowledged, and did not get
 //!    there, stays cached, and is stuck.
 //! 2. A read of a page in memory is served, unless an op is at work on the row.
@@ -20,8 +22,8 @@
 //!    is computed of a row that is stuck, and nothing while data is on its way to the cache.
 //! 5. A sync reads all that can be read, and then compares; or if something cannot be read, computes
 //!    it and writes it where it is lacking.
-//! 6. A write that may not begin waits, or fails (more members gone than parity, no journal, or the row
-//!    is stuck).
+//! 6. A write that may not begin waits, or fails (more members gone than parity, with those of which the
+//!    row is a bad block that is not written; no journal; or the row is stuck).
 //!    With room in the cache it is cached, unless it is of the whole row and nothing is cached yet; only
 //!    pages that it covers in part must be there. Without, what is cached must be written out first.
 //!    Else it takes the method that reads less, and all data if both read the same or if something must
@@ -51,6 +53,10 @@ struct Cell {
     in_sync: bool,
     /// The member could not read it.
     bad: bool,
+    /// A bad block.
+    recorded: bool,
+    /// One that is not to be written.
+    dead: bool,
     here: bool,
     /// Newer than what the member holds.
     cached: bool,
@@ -80,6 +86,8 @@ impl Debug for Cell {
             (self.missing, "missing"),
             (self.in_sync, "in_sync"),
             (self.bad, "bad"),
+            (self.recorded, "recorded"),
+            (self.dead, "dead"),
             (self.here, "here"),
             (self.cached, "cached"),
             (self.old, "old"),
@@ -104,7 +112,12 @@ impl Debug for Cell {
 
 impl Cell {
     fn readable(&self) -> bool {
-        self.in_sync && !self.bad
+        self.in_sync && !self.bad && !self.dead
+    }
+
+    /// The member does not have what is written.
+    fn gone(&self) -> bool {
+        !self.in_sync || self.dead
     }
 
     /// What parity agrees with is in memory; `out`: the row is being written out.
@@ -122,7 +135,7 @@ impl Cell {
 
     /// The member can be told what it could not read.
     fn to_fix(&self) -> bool {
-        self.in_sync && self.bad && self.here && !self.cached
+        self.in_sync && self.bad && !self.dead && self.here && !self.cached
     }
 }
 
@@ -241,6 +254,8 @@ impl Row {
             missing: s.access == Access::Missing,
             in_sync: s.access == Access::Full,
             bad: s.read_error.has(row),
+            recorded: s.bad.has(row),
+            dead: s.dead.has(row),
             here: s.uptodate.has(row),
             cached: s.cached.has(row),
             old: s.old.has(row),
@@ -363,7 +378,8 @@ impl Row {
     }
 
     fn report(&mut self) {
-        let bad = self.is_gone() || self.unwritten;
+        let gone = self.count(|c| c.gone() || c.recorded) > self.max_lost;
+        let bad = self.is_over() || self.unwritten || gone && self.any(|c| c.mine && !c.parity && c.gone());
         if self.user {
             self.deeds
                 .push(if bad { Deed::FailWrite } else { Deed::Complete });
@@ -419,7 +435,7 @@ impl Row {
     }
 
     /// More members are gone than parity makes up for.
-    fn is_gone(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.count(|c| !c.in_sync) > self.max_lost
     }
 
@@ -505,7 +521,7 @@ impl Row {
     /// Writes what members lack; whether there is anything.
     fn put_right(&mut self, rebuild: bool) -> bool {
         for c in self.cells.iter_mut() {
-            let lacks = rebuild && !c.in_sync && !c.missing && c.here;
+            let lacks = rebuild && !c.in_sync && !c.missing && !c.dead && c.here;
             if lacks || c.to_fix() {
                 (c.write, c.going, c.mine) = (true, true, true);
             }
@@ -525,7 +541,7 @@ impl Row {
     }
 
     fn write(&mut self, policy: &Policy) {
-        if policy.refuse_writes || self.is_gone() {
+        if policy.refuse_writes || self.count(Cell::gone) > self.max_lost {
             return self.fail_waiting();
         }
         if policy.blocked {
@@ -627,7 +643,7 @@ impl Row {
         if !self.out_want || !self.is_dirty() || self.stuck || taken {
             return;
         }
-        if self.is_gone() {
+        if self.is_over() {
             return self.strand();
         }
         if policy.blocked {

@@ -92,7 +92,7 @@ impl Walk {
         let slot = self.rng.below(self.strips.len() as u64) as usize;
         let rows = self.rows();
         let parity = self.st.is_parity(slot);
-        match self.rng.below(20) {
+        match self.rng.below(22) {
             0..=3 if !parity => self.st.attach_read(&mut self.strips, slot, rows),
             4..=13 if !parity => {
                 let full = RowMask(self.rng.next() | self.rng.next());
@@ -107,6 +107,11 @@ impl Walk {
                 self.strips[slot].access = access[self.rng.below(2) as usize];
             }
             19 => self.strips[slot].access = Access::Full,
+            20 if !self.ok() => {
+                let skip = self.rng.chance(70);
+                self.strips[slot].note_bad(rows, skip);
+            }
+            21 => self.strips[slot].note_bad(RowMask::EMPTY, false),
             _ => {}
         }
     }
