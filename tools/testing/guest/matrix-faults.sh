@@ -267,15 +267,27 @@ unreadable()
 	heal
 }
 
-# Not among the faults of a run: sectors of two members that can be neither
-# read nor written. raid5c takes out the first whose sector it cannot rewrite, and
-# levels 4 and 5 then lack what is bad on the second. (raid456 records bad blocks.)
+# Sectors of two members, in different rows, that can be neither read nor written:
+# they are recorded as bad blocks, and both members stay.
 dead_sectors_on_two()
 {
+	local i bad
 	again
 	table 1 failing all 2000 700
 	table 3 failing all 9000 700
 	data "with dead sectors"
+	write_on
+	some_writes 200
+	written_well "with dead sectors"
+	for i in 1 3; do
+		in_sync "$i" || fail "m$i was taken out"
+		mapfile -t bad < "$SYS/dev-${KNAME[$i]}/bad_blocks"
+		[ ${#bad[@]} != 0 ] || fail "m$i has no bad blocks"
+		echo "m$i: ${#bad[@]} ranges of bad blocks"
+	done
+	again
+	data "with dead sectors, assembled"
+	put --resume --ops 100 --read 20
 	heal
 }
 

@@ -379,7 +379,8 @@ show()
 
 LEVELS=("$@")
 read -r -a FAULTS <<< "${FAULTS:-healthy one-missing two-missing \
-	read-errors-on-one read-errors-on-two write-error pulled-during-write \
+	read-errors-on-one read-errors-on-two write-error dead-sectors-on-two \
+	pulled-during-write \
 	pulled-during-rebuild pulled-during-check}"
 modprobe -a dm-delay dm-flakey || fail "no dm-delay, dm-flakey"
 use "$MODULE"
