@@ -379,6 +379,9 @@ void raid5c_seq_puts(struct seq_file *seq, const char *data, size_t len)
 	seq_write(seq, data, len);
 }
 
+/* In sectors, if a row of chunks is no longer. */
+#define LARGEST_REQUEST (1u << (20 - SECTOR_SHIFT))
+
 /*
  * Queue limits as a parity array wants them; all in bytes. The members' own
  * limits are stacked on top.
@@ -404,8 +407,8 @@ int raid5c_set_limits(struct mddev *mddev, unsigned int chunk,
 	lim.max_write_zeroes_sectors = 0;
 	lim.max_hw_wzeroes_unmap_sectors = 0;
 	lim.max_hw_discard_sectors = 0;
-	lim.max_hw_sectors = max(lim.max_hw_sectors,
-				 lim.io_opt >> SECTOR_SHIFT);
+	/* As raid456: the members' bios are our own, of any size. */
+	lim.max_hw_sectors = max(LARGEST_REQUEST, lim.io_opt >> SECTOR_SHIFT);
 	lim.max_segments = USHRT_MAX;
 	return queue_limits_set(mddev->gendisk->queue, &lim);
 }
