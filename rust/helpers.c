@@ -9,6 +9,8 @@
 #include <linux/debugfs.h>
 #include <linux/highmem.h>
 #include <linux/kthread.h>
+#include <linux/log2.h>
+#include <linux/moduleparam.h>
 #include <linux/raid/pq.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
@@ -22,6 +24,15 @@
 
 /* A page is a row everywhere here, and a row is 4 KiB on disk. */
 static_assert(PAGE_SIZE == 4096);
+
+/*
+ * Here, as a parameter of Rust is no bool that the administrator can change. As
+ * with raid456 it counts for arrays that are started from then on.
+ */
+static bool devices_handle_discard_safely;
+module_param(devices_handle_discard_safely, bool, 0644);
+MODULE_PARM_DESC(devices_handle_discard_safely,
+		 "Y: discards are passed on, as all members of all arrays read as zeroes where they were discarded");
 
 /* bits */
 
@@ -125,6 +136,13 @@ unsigned int raid5c_bio_op(struct bio *bio)
 	return bio_op(bio);
 }
 
+/* Ends the request, as far as one owner is concerned: the array does not do this. */
+void raid5c_bio_unsupported(struct bio *bio)
+{
+	bio->bi_status = BLK_STS_NOTSUPP;
+	bio_endio(bio);
+}
+
 void raid5c_bio_inc_remaining(struct bio *bio)
 {
 	bio_inc_remaining(bio);
@@ -176,6 +194,23 @@ void raid5c_bio_put_pages(struct bio *bio)
 
 	bio_for_each_segment_all(bv, bio, all)
 		put_page(bv->bv_page);
+}
+
+/*
+ * Whether the device discards just this: of what does not agree with its
+ * granularity it may leave a part as it is.
+ */
+bool raid5c_bdev_discards(struct block_device *bdev, sector_t sector,
+			  unsigned int sectors)
+{
+	unsigned int unit = bdev_discard_granularity(bdev) >> SECTOR_SHIFT;
+	unsigned int first = bdev_discard_alignment(bdev) >> SECTOR_SHIFT;
+	u64 start = sector;
+
+	if (!bdev_max_discard_sectors(bdev) || sector < first)
+		return false;
+	start -= first;
+	return !unit || (!do_div(start, unit) && sectors % unit == 0);
 }
 
 bool raid5c_bdev_write_cache(struct block_device *bdev)
@@ -313,6 +348,29 @@ bool raid5c_in_sync_thread(struct mddev *mddev)
 	return in;
 }
 
+/*
+ * Counts a part of a discard, to which @bio is made; the request itself stays
+ * as it is. To the bitmap it is a write: a lockless one takes a discard of any
+ * part of a bit's range for one of all, and nothing of that would be rebuilt.
+ */
+void raid5c_account_discard(struct mddev *mddev, struct bio **bio,
+			    sector_t sector, unsigned int sectors)
+{
+	struct bio *whole = *bio;
+	struct bvec_iter iter = whole->bi_iter;
+	blk_opf_t opf = whole->bi_opf;
+
+	whole->bi_iter.bi_sector = sector;
+	whole->bi_iter.bi_size = sectors << SECTOR_SHIFT;
+	whole->bi_opf = (opf & ~(blk_opf_t)REQ_OP_MASK) | REQ_OP_WRITE;
+	md_account_bio(mddev, bio);
+	whole->bi_iter = iter;
+	whole->bi_opf = opf;
+	/* Not all of it: some of the clone's flags are its own. */
+	(*bio)->bi_opf &= ~(blk_opf_t)REQ_OP_MASK;
+	(*bio)->bi_opf |= REQ_OP_DISCARD;
+}
+
 bool raid5c_bitmap_enabled(struct mddev *mddev)
 {
 	return md_bitmap_enabled(mddev, false);
@@ -384,14 +442,17 @@ void raid5c_seq_puts(struct seq_file *seq, const char *data, size_t len)
 
 /*
  * Queue limits as a parity array wants them; all in bytes. The members' own
- * limits are stacked on top.
+ * limits are stacked on top. @discards: whether discards are passed on. As with
+ * raid456 the queue says so in any case, and they fail if not.
  */
 int raid5c_set_limits(struct mddev *mddev, unsigned int chunk,
-		      unsigned int data_disks)
+		      unsigned int data_disks, bool *discards)
 {
+	unsigned int row = roundup_pow_of_two(chunk * data_disks);
 	struct queue_limits lim;
 	struct md_rdev *rdev;
 
+	*discards = false;
 	if (mddev_is_dm(mddev))
 		return 0;
 	md_init_stacking_limits(&lim);
@@ -400,13 +461,17 @@ int raid5c_set_limits(struct mddev *mddev, unsigned int chunk,
 	lim.io_opt = chunk * data_disks;
 	lim.chunk_sectors = lim.io_opt >> SECTOR_SHIFT;
 	lim.features |= BLK_FEAT_RAID_PARTIAL_STRIPES_EXPENSIVE;
+	lim.discard_granularity = row;
 	mddev_stack_rdev_limits(mddev, &lim, 0);
 	rdev_for_each(rdev, mddev)
 		queue_limits_stack_bdev(&lim, rdev->bdev, rdev->new_data_offset,
 					mddev->gendisk->disk_name);
 	lim.max_write_zeroes_sectors = 0;
 	lim.max_hw_wzeroes_unmap_sectors = 0;
-	lim.max_hw_discard_sectors = 0;
+	*discards = READ_ONCE(devices_handle_discard_safely) &&
+		    lim.max_discard_sectors >= row >> SECTOR_SHIFT &&
+		    lim.discard_granularity >= row;
+	lim.max_hw_discard_sectors = UINT_MAX;
 	/* As raid456: the members' bios are our own, of any size. */
 	lim.max_hw_sectors = max(LARGEST_REQUEST, lim.io_opt >> SECTOR_SHIFT);
 	lim.max_segments = USHRT_MAX;

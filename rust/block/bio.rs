@@ -63,6 +63,13 @@ impl Bio {
         op == bindings::req_op_REQ_OP_READ || op == bindings::req_op_REQ_OP_WRITE
     }
 
+    /// Whether it asks for its range to be discarded.
+    pub(crate) fn is_discard(&self) -> bool {
+        // SAFETY: A live bio.
+        let op = unsafe { sys::raid5c_bio_op(self.as_ptr()) };
+        op == bindings::req_op_REQ_OP_DISCARD
+    }
+
     /// Whether what was written before must be stable first.
     pub(crate) fn is_preflush(&self) -> bool {
         self.opf() & sys::RAID5C_REQ_PREFLUSH != 0
@@ -109,6 +116,16 @@ impl Bio {
         }
     }
 
+    /// The same for a discard, of which only a part is done; what comes back stands for that.
+    pub(crate) fn account_discard(self, mddev: &Mddev, start: u64, sectors: u32) -> Self {
+        let mut ptr = self.into_raw();
+        // SAFETY: As in `account`; a discard has no pages, so that its range can be changed.
+        unsafe {
+            sys::raid5c_account_discard(mddev.as_ptr(), &mut ptr, start, sectors);
+            Self::from_raw(ptr)
+        }
+    }
+
     /// Splits the first `sectors` off; the rest is submitted again behind what
     /// this task has submitted. `None` if that failed, and the request with it.
     pub(crate) fn split_front(self, sectors: u32, set: &BioSet) -> Option<Self> {
@@ -132,6 +149,13 @@ impl Bio {
         let ptr = self.into_raw();
         // SAFETY: By the invariant the count is ours.
         unsafe { bindings::bio_endio(ptr) }
+    }
+
+    /// The array does not do what is asked.
+    pub(crate) fn end_unsupported(self) {
+        let ptr = self.into_raw();
+        // SAFETY: By the invariant the count is ours.
+        unsafe { sys::raid5c_bio_unsupported(ptr) }
     }
 
     /// The request failed.
@@ -250,8 +274,12 @@ impl Piece {
         self.at = offset;
     }
 
-    /// Copies `len` bytes of the request into the page at `in_page`.
+    /// Copies `len` bytes of the request into the page at `in_page`; a discard, which is of
+    /// whole pages, makes it zeroes.
     pub(crate) fn copy_to(&mut self, page: &Page, in_page: u32, len: u32) {
+        if self.bio.is_discard() {
+            return page.clear();
+        }
         self.copy(page, in_page, len, true);
     }
 

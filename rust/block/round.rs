@@ -112,6 +112,8 @@ pub(crate) enum Op {
     Write,
     /// Stable when it ends.
     WriteFua,
+    /// Discarded: of as many pages, which are not touched.
+    Discard,
     /// No data: earlier writes are stable when it ends.
     Flush,
 }
@@ -165,9 +167,11 @@ impl<O: RoundOwner> Builder<O> {
             Op::Read => bindings::req_op_REQ_OP_READ,
             Op::Write => bindings::req_op_REQ_OP_WRITE,
             Op::WriteFua => bindings::req_op_REQ_OP_WRITE | sys::RAID5C_REQ_FUA,
+            Op::Discard => bindings::req_op_REQ_OP_DISCARD,
             Op::Flush => bindings::req_op_REQ_OP_WRITE | sys::RAID5C_REQ_PREFLUSH,
         };
-        let vecs = u16::try_from(pages.len())?;
+        let count = u16::try_from(pages.len())?;
+        let vecs = if op == Op::Discard { 0 } else { count };
         let gfp = if self.count == 0 {
             sys::RAID5C_GFP_NOIO
         } else {
@@ -178,10 +182,15 @@ impl<O: RoundOwner> Builder<O> {
         if bio.is_null() {
             return Err(ENOMEM);
         }
-        for page in pages {
-            // SAFETY: A live bio with room for as many pages; the reference is
-            // put with the bio.
-            unsafe { sys::raid5c_bio_add_page(bio, page.leak_ref()) };
+        if op == Op::Discard {
+            // SAFETY: The bio is ours.
+            unsafe { (*bio).bi_iter.bi_size = u32::from(count) << 12 };
+        } else {
+            for page in pages {
+                // SAFETY: A live bio with room for as many pages; the reference is
+                // put with the bio.
+                unsafe { sys::raid5c_bio_add_page(bio, page.leak_ref()) };
+            }
         }
         // SAFETY: The bio is ours, and its pool leaves room for the tag.
         unsafe {
@@ -323,6 +332,8 @@ pub(crate) struct Ended {
     pub(crate) label: Label,
     /// Whether it succeeded.
     pub(crate) ok: bool,
+    /// It was a discard.
+    pub(crate) discard: bool,
     /// The device.
     pub(crate) rdev: RdevRef,
 }
@@ -352,6 +363,7 @@ impl<O: RoundOwner> Iterator for Done<O> {
             let ended = Ended {
                 label: (*tag).label,
                 ok: (*bio).bi_status == 0,
+                discard: sys::raid5c_bio_op(bio) == bindings::req_op_REQ_OP_DISCARD,
                 rdev: RdevRef::from_raw((*tag).rdev),
             };
             sys::raid5c_bio_put_pages(bio);

@@ -131,6 +131,8 @@ pub(crate) struct Array {
     counters_file: SpinLock<Option<debugfs::Counters<Self>>>,
     /// The bitmap does not tell what a rebuild may leave out.
     pub(crate) fullsync: Atomic<usize>,
+    /// Discards are passed on to the members.
+    pub(super) discards: Atomic<u32>,
 }
 
 impl Array {
@@ -180,6 +182,7 @@ impl Array {
                 counters: Counters::new(),
                 counters_file <- new_spinlock!(None, "raid5c::counters"),
                 fullsync: Atomic::new(0),
+                discards: Atomic::new(0),
             }? Error),
             GFP_KERNEL,
         )

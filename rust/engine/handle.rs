@@ -483,6 +483,7 @@ impl Stripe {
                     };
                     self.add_runs(&mut round, work, slot, RowMask::single(row), op);
                 }
+                self.add_runs(&mut round, work, slot, task.acts.discard, Op::Discard);
             } else {
                 let (read, alone) = (task.acts.read, task.acts.read_alone);
                 let both = read | alone;
@@ -576,9 +577,14 @@ impl Stripe {
             .sector()
             .checked_add(u64::from(start).wrapping_mul(8))
             .ok_or(EINVAL)?;
-        if op == Op::Read && rdev.has_badblock(first, n.saturating_mul(8)) {
+        let sectors = n.saturating_mul(8);
+        if op == Op::Read && rdev.has_badblock(first, sectors) {
             return Err(EIO);
         }
+        // Zeroes make a bad block good, and do where the device discards nothing.
+        let zeroes = op == Op::Discard
+            && (!rdev.discards(first, sectors) || rdev.has_badblock(first, sectors));
+        let op = if zeroes { Op::Write } else { op };
         let sector = first.checked_add(rdev.data_offset()).ok_or(EINVAL)?;
         let second = work.tasks.get(slot).map(|t| t.second);
         let which = match second {
@@ -607,6 +613,10 @@ impl Stripe {
     fn take_ends(&self, done: Done<Stripe>) {
         for ended in done {
             let rows = RowMask(ended.label.rows);
+            if !ended.ok && ended.discard {
+                self.discard_refused(ended, rows);
+                continue;
+            }
             if !ended.ok {
                 self.array()
                     .member_io_failed(&ended.rdev, self.sector(), rows, ended.label.write);

@@ -18,6 +18,7 @@
 pub(crate) mod array;
 mod cache;
 mod counters;
+mod discard;
 mod finish;
 mod flush;
 mod handle;

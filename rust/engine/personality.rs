@@ -28,7 +28,10 @@ use crate::{
 use core::fmt;
 use kernel::{
     prelude::*,
-    sync::{atomic::Full, Arc},
+    sync::{
+        atomic::{Full, Relaxed},
+        Arc,
+    },
 };
 
 impl ArrayThread for Array {
@@ -266,9 +269,11 @@ impl Personality for Array {
             pr_warn!("{}: no sysfs attributes\n", mddev.name());
         }
         mddev.set_array_sectors(Self::size(mddev, 0, 0));
-        mddev
+        let discards = mddev
             .set_limits(self.geo.chunk_sectors() << 9, self.geo.data_disks())
-            .inspect_err(|_| thread::stop_array_thread(mddev))
+            .inspect_err(|_| thread::stop_array_thread(mddev))?;
+        self.discards.store(u32::from(discards), Relaxed);
+        Ok(())
     }
 
     fn start(this: &Arc<Self>, mddev: &Mddev) -> Result {

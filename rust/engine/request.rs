@@ -22,7 +22,7 @@ use core::num::NonZeroU64;
 use kernel::sync::Arc;
 
 /// Stripes that one write request may touch; a longer one is split.
-const MAX_STRIPES: u64 = 16;
+pub(super) const MAX_STRIPES: u64 = 16;
 
 impl Array {
     /// Takes a request.
@@ -34,6 +34,11 @@ impl Array {
                 Some(rest) => bio = rest,
                 None => return,
             }
+        }
+        if bio.is_discard() {
+            mddev.write_start(&bio);
+            Self::discard(this, mddev, bio);
+            return mddev.write_end();
         }
         if !bio.has_data() {
             // The queue limits offer nothing else; see `set_limits`.
@@ -298,18 +303,18 @@ impl Iterator for Strips<'_> {
 }
 
 /// A part of a request within one strip.
-struct Span {
-    slot: usize,
+pub(super) struct Span {
+    pub(super) slot: usize,
     /// Sectors into the request.
-    offset: u32,
+    pub(super) offset: u32,
     /// First sector within the strip.
-    first: u32,
-    sectors: u32,
+    pub(super) first: u32,
+    pub(super) sectors: u32,
 }
 
 /// The parts of a request that lie in one stripe, one for each data strip.
 #[derive(Clone)]
-struct Spans<'a> {
+pub(super) struct Spans<'a> {
     array: &'a Array,
     index: u64,
     start: u64,
@@ -318,7 +323,7 @@ struct Spans<'a> {
 }
 
 impl<'a> Spans<'a> {
-    fn new(array: &'a Array, bio: &Bio, index: u64) -> Self {
+    pub(super) fn new(array: &'a Array, bio: &Bio, index: u64) -> Self {
         let start = bio.sector().get();
         Self {
             array,

@@ -73,6 +73,12 @@ impl Page {
         unsafe { core::ptr::copy(from.address(), self.address(), 4096) };
     }
 
+    /// Replaces the page's bytes by zeroes.
+    pub(crate) fn clear(&self) {
+        // SAFETY: A mapped page of 4096 bytes.
+        unsafe { core::ptr::write_bytes(self.address(), 0, 4096) };
+    }
+
     /// Replaces the page's bytes.
     pub(crate) fn write(&self, from: &[u8; 4096]) {
         // SAFETY: As in `read`.

@@ -296,12 +296,15 @@ impl Mddev {
         unsafe { sys::md_set_array_sectors(self.as_ptr(), sectors) }
     }
 
-    /// Sets the queue limits from the chunk size and the number of data disks.
-    pub(crate) fn set_limits(&self, chunk_bytes: u32, data_disks: u32) -> Result {
+    /// Sets the queue limits from the chunk size and the number of data disks. Returns whether
+    /// the members take discards, and are said to read as zeroes there.
+    pub(crate) fn set_limits(&self, chunk_bytes: u32, data_disks: u32) -> Result<bool> {
+        let mut discards = false;
         // SAFETY: A live mddev, in `run`.
         kernel::error::to_result(unsafe {
-            sys::raid5c_set_limits(self.as_ptr(), chunk_bytes, data_disks)
-        })
+            sys::raid5c_set_limits(self.as_ptr(), chunk_bytes, data_disks, &mut discards)
+        })?;
+        Ok(discards)
     }
 
     /// Whether the array's users are told that it has a volatile write cache, and so flush it.

@@ -212,6 +212,13 @@ impl Rdev {
         kernel::error::to_result(unsafe { sys::raid5c_flush_bdev(self.bdev()) })
     }
 
+    /// Whether the device can discard `n` sectors from member sector `s`, and just these.
+    pub(crate) fn discards(&self, s: u64, n: u32) -> bool {
+        let at = self.data_offset().wrapping_add(s);
+        // SAFETY: A live rdev with an open device.
+        unsafe { sys::raid5c_bdev_discards(self.bdev(), at, n) }
+    }
+
     /// Discards `n` sectors from `start` of the data area, if it can.
     pub(crate) fn discard(&self, start: u64, n: u64) -> Result {
         // SAFETY: A live rdev with an open device; sleeps.

@@ -13,6 +13,7 @@ impl Machine<'_> {
             Event::OpsDone { bad, failed } => self.ops_done(bad, failed),
             Event::JournalDone { rows, ok } => self.journal_done(rows, ok),
             Event::WriteDone { slot, rows, ok } => self.write_done(slot, rows, ok),
+            Event::DiscardRefused { slot, rows } => self.discard_refused(slot, rows),
         }
     }
 
@@ -155,6 +156,7 @@ impl Machine<'_> {
         self.st.caching.remove(rows);
         self.st.user.remove(rows);
         self.st.fua.remove(rows);
+        self.st.discard.remove(rows);
         self.acts.fail_write.insert(rows);
     }
 
@@ -170,7 +172,8 @@ impl Machine<'_> {
             }
             let out = (s.written & rows).minus(s.dead);
             s.writing.insert(out);
-            s.act.write.insert(out);
+            s.act.write.insert(out.minus(self.st.discard));
+            s.act.discard.insert(out & self.st.discard);
             any.insert(out);
         }
         self.acts.write |= any.any();
@@ -200,6 +203,21 @@ impl Machine<'_> {
                 s.read_error.remove(rows);
                 s.uptodate.remove(rows.minus(s.cached | self.st.acked));
                 self.st.unwritten.insert(rows);
+            }
+        }
+        self.land();
+    }
+
+    /// Has rows written to a member that could not discard them, or the row's parity would be
+    /// that of zeroes which it does not have.
+    fn discard_refused(&mut self, slot: usize, rows: RowMask) {
+        if let Some(s) = self.strips.get_mut(slot) {
+            let rows = rows & s.writing;
+            if s.access == Access::Missing {
+                s.writing.remove(rows);
+            } else {
+                s.act.write.insert(rows);
+                self.acts.write |= rows.any();
             }
         }
         self.land();
@@ -239,6 +257,7 @@ impl Machine<'_> {
         self.st.busy.remove(rows);
         self.st.user.remove(rows);
         self.st.fua.remove(rows);
+        self.st.discard.remove(rows);
     }
 
     /// Rows of writes under way that are lost: the array has failed, or data is not on its member, and

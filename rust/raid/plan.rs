@@ -91,6 +91,7 @@ impl Machine<'_> {
         }
         rows = self.st.caching.alike(row, rows);
         rows = self.st.stuck.alike(row, rows);
+        rows = self.st.discard_next.alike(row, rows);
         self.st.out.alike(row, rows)
     }
 
@@ -367,6 +368,7 @@ impl Machine<'_> {
             s.overwrite.remove(rows);
         }
         self.st.fua_next.remove(rows);
+        self.st.discard_next.remove(rows);
         self.acts.fail_waiting.insert(rows);
     }
 
@@ -375,7 +377,9 @@ impl Machine<'_> {
         if dirty && self.st.stuck.has(row) {
             return self.fail_waiting(rows);
         }
-        if self.room_left() > 0 && (dirty || !self.is_full(row)) {
+        // What is to be discarded on the members is not kept in the cache.
+        let discard = self.st.discard_next.has(row);
+        if self.room_left() > 0 && !discard && (dirty || !self.is_full(row)) {
             return self.cache_rows(row, rows);
         }
         if dirty {
@@ -465,6 +469,9 @@ impl Machine<'_> {
         let fua = self.st.fua_next & rows;
         self.st.fua_next.remove(rows);
         self.st.fua.insert(fua);
+        let discard = self.st.discard_next & rows;
+        self.st.discard_next.remove(rows);
+        self.st.discard.insert(discard);
         match method {
             Method::ReadModifyWrite => self.acts.rmw.insert(rows),
             Method::ReconstructWrite => self.acts.rcw.insert(rows),

@@ -50,6 +50,8 @@ pub(crate) struct StripActs {
     pub(crate) write: RowMask,
     /// Write these rows too, each on its own: a longer write failed.
     pub(crate) write_alone: RowMask,
+    /// Discard these rows on the member; a write to the planner.
+    pub(crate) discard: RowMask,
     /// Copy these rows to the read bios that wait for them.
     pub(crate) fill: RowMask,
     /// Copy the write bios into these rows, as part of a write op.
@@ -127,6 +129,7 @@ impl Strip {
                 read_alone: RowMask::EMPTY,
                 write: RowMask::EMPTY,
                 write_alone: RowMask::EMPTY,
+                discard: RowMask::EMPTY,
                 fill: RowMask::EMPTY,
                 drain: RowMask::EMPTY,
                 fail_read: RowMask::EMPTY,
@@ -274,6 +277,10 @@ pub(crate) struct State {
     pub(super) fua_next: RowMask,
     /// The write under way wants FUA.
     pub(super) fua: RowMask,
+    /// The write pieces that wait are a discard and nothing else.
+    pub(super) discard_next: RowMask,
+    /// The write under way is a discard: zeroes in memory and in the journal.
+    pub(super) discard: RowMask,
     /// A sync of these rows is asked for.
     pub(super) sync_want: RowMask,
     /// A sync of these rows is under way.
@@ -314,6 +321,8 @@ impl State {
             user: RowMask::EMPTY,
             fua_next: RowMask::EMPTY,
             fua: RowMask::EMPTY,
+            discard_next: RowMask::EMPTY,
+            discard: RowMask::EMPTY,
             sync_want: RowMask::EMPTY,
             syncing: RowMask::EMPTY,
             caching: RowMask::EMPTY,
@@ -384,11 +393,26 @@ impl State {
         full: RowMask,
         fua: bool,
     ) {
+        self.discard_next.remove(rows);
         if let Some(s) = strips.get_mut(slot) {
             s.towrite.insert(rows & self.rows);
             s.overwrite.insert(full & rows & self.rows);
             if fua {
                 self.fua_next.insert(rows & self.rows);
+            }
+        }
+    }
+
+    /// A discard was attached: of `rows` of all strips that hold data. It is a write of
+    /// zeroes that members take as a discard, unless other pieces meet it in its row.
+    pub(crate) fn attach_discard(&mut self, strips: &mut [Strip], rows: RowMask) {
+        let rows = rows & self.rows;
+        let waiting = strips.iter().fold(RowMask::EMPTY, |all, s| all | s.towrite);
+        self.discard_next.insert(rows.minus(waiting));
+        for (i, s) in strips.iter_mut().enumerate() {
+            if !self.is_parity(i) {
+                s.towrite.insert(rows);
+                s.overwrite.insert(rows);
             }
         }
     }
@@ -428,6 +452,8 @@ pub(crate) enum Event {
         rows: RowMask,
         ok: bool,
     },
+    /// Member `slot` could not discard rows: they are written there instead.
+    DiscardRefused { slot: usize, rows: RowMask },
 }
 
 /// What the shell is to do; masks of rows, and per strip [`StripActs`].
@@ -460,7 +486,7 @@ pub(crate) struct Actions {
     pub(crate) journal: RowMask,
     /// Some strip has `read` rows.
     pub(crate) read: bool,
-    /// Some strip has `write` rows.
+    /// Some strip has `write` or `discard` rows.
     pub(crate) write: bool,
     /// End the write bios of these rows: they are safe.
     pub(crate) complete: RowMask,

@@ -146,6 +146,15 @@ use()
 	! loaded $other || fail "$other is still loaded"
 }
 
+# handle_discards Y|N: whether arrays started from now on pass discards on.
+handle_discards()
+{
+	local module=raid5c
+	loaded $module || module=raid456
+	echo "$1" > /sys/module/$module/parameters/devices_handle_discard_safely ||
+		fail "no parameter"
+}
+
 # Whether the module can do journals: one try, remembered.
 have_journal()
 {

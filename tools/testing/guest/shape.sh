@@ -3,8 +3,8 @@
 #
 # What an array looks like from outside, and how its size changes: the same
 # steps under raid456 and under raid5c. All that queue/ and md/ in sysfs,
-# /proc/mdstat and mdadm have to say must be the same text after each step but
-# for what KNOWN names. Disk 7 is the writer's log.
+# /proc/mdstat and mdadm have to say must be the same text after each step. Disk 7
+# is the writer's log.
 
 . /lab/guest/same.sh
 LOG=${DISK[7]}
@@ -60,11 +60,12 @@ limits_4k()
 	losetup --detach "${loops[@]}"
 }
 
-# No difference is known.
-all_limits()
+# With discards passed on to the members.
+passed_on()
 {
-	KNOWN=
+	handle_discards Y
 	"$@"
+	handle_discards N
 }
 
 # ---- sizes ----
@@ -277,8 +278,8 @@ speed 1000000
 try "limits, raid5 of 2, chunk 4K" same limits limits 5 2 4
 try "limits, raid6 of 5, chunk 128K" same limits limits 6 5 128
 try "limits, sectors of 4K" same limits limits_4k
-bug "limits of discards" "raid5c takes no discards" \
-	all_limits same discards limits 5 3 64
+try "limits of discards" same discards limits 5 3 64
+try "limits of discards, passed on" same discards passed_on limits 5 3 64
 try "largest request" large_requests 5 3 4
 try "grow raid5, no bitmap" same grow grow 5 4 --bitmap=none
 try "grow raid6, bitmap" same grow grow 6 5 --bitmap=internal \

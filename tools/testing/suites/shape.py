@@ -49,3 +49,21 @@ def requests(ctx, verdicts):
     """Requests across ends; those that wait, or are refused."""
     run_job(ctx, verdicts, "um", "requests.sh", "requests",
             [40] * 6 + [16, 64], REQUESTS, timeout=900, cpus=2)
+
+
+DISCARDS = ("ranges 5 4 64", "ranges 6 5 4 bitmap", "ranges 4 3 512",
+            "ranges 5 3 64 lockless", "ranges 5 3 64 write-through",
+            "ranges 6 4 64 write-back", "everything 5 3 64",
+            "everything 6 5 4", "everything 5 3 64 write-back",
+            "neighbours 5 4 64", "neighbours 6 5 16 bitmap",
+            "neighbours 5 3 64 write-through",
+            "neighbours 5 3 64 write-back", "unable 5 4 64",
+            "unable 6 4 64 write-through", "refused", "off",
+            "off write-through", "off lockless")
+
+
+def discard(ctx, verdicts):
+    """Discards of any range, among writes, with and without a journal."""
+    run_job(ctx, verdicts, "um", "discard.sh", "discard",
+            [8] * 7 + [64], DISCARDS, timeout=900, cpus=2,
+            memory_mb=1536)

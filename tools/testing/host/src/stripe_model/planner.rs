@@ -663,6 +663,8 @@ fn of_row(acts: &Actions, st: &State, strips: &[Strip], row: u32) -> Vec<bool> {
         st.user,
         st.fua,
         st.fua_next,
+        st.discard,
+        st.discard_next,
         st.sync_want,
         st.syncing,
     ];
@@ -673,6 +675,7 @@ fn of_row(acts: &Actions, st: &State, strips: &[Strip], row: u32) -> Vec<bool> {
             s.act.read_alone,
             s.suspect,
             s.act.write,
+            s.act.discard,
             s.act.fill,
             s.act.drain,
             s.act.fail_read,

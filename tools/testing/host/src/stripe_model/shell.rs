@@ -112,6 +112,11 @@ impl Config {
         }
     }
 
+    /// Users discard now and then, with one seed in three.
+    fn discards(&self, seed: u64, now: u64) -> bool {
+        seed % 3 == 2 && now.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61 == 0
+    }
+
     fn parity(&self) -> usize {
         1 + usize::from(self.q.is_some())
     }
@@ -146,6 +151,7 @@ struct Io {
     slot: usize,
     rows: RowMask,
     write: bool,
+    discard: bool,
 }
 
 /// A read that does not go through the stripe.
@@ -164,6 +170,8 @@ struct Part {
     slot: usize,
     first: u32,
     write: bool,
+    /// Of zeroes, which are no data that tells where it came from.
+    discard: bool,
     todo: RowMask,
     busy: RowMask,
     failed: bool,
@@ -292,6 +300,8 @@ struct Counts {
     looks: u64,
     writes: u64,
     reads: u64,
+    discards: u64,
+    refused: u64,
     eio: u64,
     member_ios: u64,
     failures: u64,
@@ -745,6 +755,34 @@ impl World {
 
     // ---- users ----
 
+    /// Attaches a discard of rows of all data strips.
+    fn attach_discard(&mut self) {
+        let n = u64::from(self.c.rows);
+        let first = self.rng.below(n);
+        let count = (1 + self.rng.below(n - first)) as u32;
+        let rows = RowMask::range(first as u32, count);
+        tell!(self, "discard of rows {:x}", rows.0);
+        self.counts.discards += 1;
+        for slot in self.c.data_slots() {
+            let mut part = self.part(slot, first as u32 * 8, count * 8, true);
+            part.discard = true;
+            part.data.fill(0);
+            for i in 0..part.sectors() {
+                let at = (slot, part.first + i);
+                for v in self.history.get_mut(&at).into_iter().flatten() {
+                    if v.part == part.id {
+                        v.value = 0;
+                    }
+                }
+            }
+            self.incoming.push(part);
+        }
+        self.again = true;
+        self.active = true;
+        self.st.attach_discard(&mut self.strips, rows);
+        self.note_impaired();
+    }
+
     /// Attaches the parts of one request; of a write, often to several strips.
     fn attach(&mut self, write: bool) {
         let slots = self.c.data_slots();
@@ -821,6 +859,7 @@ impl World {
             slot,
             first,
             write,
+            discard: false,
             todo: RowMask::EMPTY,
             busy: RowMask::EMPTY,
             failed: false,
@@ -894,7 +933,7 @@ impl World {
         for (i, value) in part.data.iter().enumerate() {
             let at = (part.slot, part.first + i as u32);
             let versions = &self.history[&at];
-            let Some(version) = versions.iter().find(|v| v.value == *value) else {
+            let Some(version) = versions.iter().rfind(|v| v.value == *value) else {
                 judge!(
                     self,
                     false,
@@ -915,7 +954,7 @@ impl World {
                     at.1
                 );
             }
-            if through_stripe {
+            if through_stripe && *value != 0 {
                 let now = self.now;
                 for v in self.history.get_mut(&at).into_iter().flatten() {
                     if v.value == *value {
@@ -1074,8 +1113,15 @@ impl World {
             );
             judge!(
                 self,
-                ((t.acts.write | t.acts.write_alone) & self.in_flight(slot, true)).is_empty(),
+                ((t.acts.write | t.acts.write_alone | t.acts.discard)
+                    & self.in_flight(slot, true))
+                .is_empty(),
                 "second write of a page in flight: slot {slot}"
+            );
+            judge!(
+                self,
+                (t.acts.write & t.acts.discard).is_empty(),
+                "written and discarded: slot {slot}"
             );
         }
     }
@@ -1253,9 +1299,9 @@ impl World {
         for slot in 0..self.c.members {
             let acts = self.tasks[slot].acts;
             let groups = if write {
-                [acts.write & fua, acts.write.minus(fua)]
+                [acts.write & fua, acts.write.minus(fua), acts.discard]
             } else {
-                [acts.read, RowMask::EMPTY]
+                [acts.read, RowMask::EMPTY, RowMask::EMPTY]
             };
             // Rows that go alone: each a bio of its own.
             let alone = if write {
@@ -1268,7 +1314,12 @@ impl World {
                 let step = if self.c.row_bios { 1 } else { n };
                 for start in (start..start + n).step_by(step as usize) {
                     let rows = RowMask::range(start, step);
-                    let io = Io { slot, rows, write };
+                    let io = Io {
+                        slot,
+                        rows,
+                        write,
+                        discard: write && acts.discard.has(start),
+                    };
                     if self.members[slot].present {
                         self.submit(io);
                     } else {
@@ -1331,7 +1382,14 @@ impl World {
                 );
                 self.scramble(io.slot, row);
             }
-            pages.push(self.pages[io.slot][row as usize]);
+            let page = self.pages[io.slot][row as usize];
+            judge!(
+                self,
+                !io.discard || page == [0; 8],
+                "discarded where data is: slot {} row {row}",
+                io.slot
+            );
+            pages.push(page);
         }
         self.ios.push((io, pages));
     }
@@ -1619,6 +1677,15 @@ impl World {
                 "page changed under I/O: {io:?} row {row}"
             );
         }
+        if io.discard && self.members[io.slot].present && self.rng.chance(30) {
+            // Of what it refused, a member may have discarded a part.
+            self.counts.refused += 1;
+            self.members[io.slot].content[io.rows.0.trailing_zeros() as usize] = [0; 8];
+            return self.event(Event::DiscardRefused {
+                slot: io.slot,
+                rows: io.rows,
+            });
+        }
         let ok = if io.write {
             self.end_write(io, &pages)
         } else {
@@ -1737,6 +1804,7 @@ impl World {
         self.looks = 0;
         let slot = self.rng.below(self.c.members as u64) as usize;
         match self.rng.below(100) {
+            0..=9 if self.c.discards(self.seed, self.now) => self.attach_discard(),
             0..=9 => self.attach(true),
             10..=16 => self.attach(false),
             17..=19 => self.attach_direct(),
@@ -1897,7 +1965,9 @@ impl World {
 }
 
 fn end_event(io: Io, ok: bool) -> Event {
-    let Io { slot, rows, write } = io;
+    let Io {
+        slot, rows, write, ..
+    } = io;
     if write {
         Event::WriteDone { slot, rows, ok }
     } else {
@@ -1938,6 +2008,7 @@ fn story_of(acts: &Actions, tasks: &[Task]) -> String {
             ("read_alone", a.read_alone),
             ("write", a.write),
             ("write_alone", a.write_alone),
+            ("discard", a.discard),
             ("fill", a.fill),
             ("drain", a.drain),
             ("fail_read", a.fail_read),
@@ -1995,6 +2066,7 @@ fn random_worlds() {
         }
     }
     println!("{runs} worlds: {total:?}");
+    assert!(runs < 100 || total.discards.min(total.refused) > 0);
     for (kind, (seed, n, text)) in &kinds {
         println!("{n} x {kind}, first seed {seed}: {text}");
     }
@@ -2020,6 +2092,8 @@ fn add(total: &mut Counts, c: Counts) {
     total.looks += c.looks;
     total.writes += c.writes;
     total.reads += c.reads;
+    total.discards += c.discards;
+    total.refused += c.refused;
     total.eio += c.eio;
     total.member_ios += c.member_ios;
     total.failures += c.failures;

@@ -244,6 +244,8 @@ struct Row {
     stuck: bool,
     fua_next: bool,
     fua: bool,
+    discard_next: bool,
+    discard: bool,
     deeds: Vec<Deed>,
 }
 
@@ -287,6 +289,8 @@ impl Row {
             stuck: st.stuck.has(row),
             fua_next: st.fua_next.has(row),
             fua: st.fua.has(row),
+            discard_next: st.discard_next.has(row),
+            discard: st.discard.has(row),
             deeds: Vec::new(),
         }
     }
@@ -410,6 +414,7 @@ impl Row {
             self.strand();
         }
         (self.landed, self.busy, self.user, self.fua) = (false, false, false, false);
+        self.discard = false;
         (self.out, self.acked, self.unwritten) = (false, false, false);
     }
 
@@ -537,7 +542,7 @@ impl Row {
         for c in &mut self.cells {
             (c.towrite, c.overwrite) = (false, false);
         }
-        self.fua_next = false;
+        (self.fua_next, self.discard_next) = (false, false);
     }
 
     fn write(&mut self, policy: &Policy) {
@@ -552,7 +557,7 @@ impl Row {
         }
         let whole = !self.any(|c| !c.parity && !c.overwrite);
         let room = policy.journal && policy.write_back && policy.room > 0;
-        if room && (self.is_dirty() || !whole) {
+        if room && !self.discard_next && (self.is_dirty() || !whole) {
             return self.cache(policy);
         }
         if self.is_dirty() {
@@ -598,7 +603,8 @@ impl Row {
         }
         (self.busy, self.user) = (true, true);
         self.fua |= self.fua_next;
-        self.fua_next = false;
+        self.discard |= self.discard_next;
+        (self.fua_next, self.discard_next) = (false, false);
     }
 
     fn cache(&mut self, policy: &Policy) {

@@ -63,6 +63,10 @@ impl Walk {
             let ok = ok || self.rng.chance(50);
             let s = &self.strips[slot];
             let event = match what {
+                1 if !ok && (s.writing & self.st.discard).any() => Event::DiscardRefused {
+                    slot,
+                    rows: some & s.writing & self.st.discard,
+                },
                 0 => Event::ReadDone {
                     slot,
                     rows: some & s.reading,
@@ -93,6 +97,7 @@ impl Walk {
         let rows = self.rows();
         let parity = self.st.is_parity(slot);
         match self.rng.below(22) {
+            0 if parity => self.st.attach_discard(&mut self.strips, rows),
             0..=3 if !parity => self.st.attach_read(&mut self.strips, slot, rows),
             4..=13 if !parity => {
                 let full = RowMask(self.rng.next() | self.rng.next());
