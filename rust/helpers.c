@@ -143,6 +143,18 @@ void raid5c_bio_unsupported(struct bio *bio)
 	bio_endio(bio);
 }
 
+/* The request cannot be done without waiting; who ends it does so elsewhere. */
+void raid5c_bio_again(struct bio *bio)
+{
+	bio_set_flag(bio, BIO_QUIET);
+	bio->bi_status = BLK_STS_AGAIN;
+}
+
+bool raid5c_bio_is_again(struct bio *bio)
+{
+	return bio->bi_status == BLK_STS_AGAIN;
+}
+
 void raid5c_bio_inc_remaining(struct bio *bio)
 {
 	bio_inc_remaining(bio);
@@ -211,6 +223,13 @@ bool raid5c_bdev_discards(struct block_device *bdev, sector_t sector,
 		return false;
 	start -= first;
 	return !unit || (!do_div(start, unit) && sectors % unit == 0);
+}
+
+/* The longest request that the device takes without waiting, in sectors. */
+unsigned int raid5c_bdev_nowait_sectors(struct block_device *bdev)
+{
+	return bdev_nowait(bdev) ?
+		queue_max_sectors(bdev_get_queue(bdev)) : 0;
 }
 
 bool raid5c_bdev_write_cache(struct block_device *bdev)
@@ -320,6 +339,29 @@ void raid5c_add_mismatches(struct mddev *mddev, u64 sectors)
 	atomic64_add(sectors, &mddev->resync_mismatches);
 }
 
+/*
+ * As md_write_start(), but false where that would wait, or has something to
+ * write first. As there, the array does not become clean once the write is
+ * counted and neither in_sync nor sync_checkers is set.
+ */
+bool raid5c_write_start_nowait(struct mddev *mddev)
+{
+	bool ok;
+
+	rcu_read_lock();
+	percpu_ref_get(&mddev->writes_pending);
+	smp_mb(); /* Match smp_mb in set_in_sync() */
+	if (mddev->safemode == 1)
+		mddev->safemode = 0;
+	ok = mddev->ro == MD_RDWR && !READ_ONCE(mddev->in_sync) &&
+	     !READ_ONCE(mddev->sync_checkers) &&
+	     !test_bit(MD_SB_CHANGE_PENDING, &mddev->sb_flags);
+	rcu_read_unlock();
+	if (!ok)
+		md_write_end(mddev);
+	return ok;
+}
+
 void raid5c_wait_sb_written(struct mddev *mddev)
 {
 	wait_event(mddev->sb_wait,
@@ -350,8 +392,8 @@ bool raid5c_in_sync_thread(struct mddev *mddev)
 
 /*
  * Counts a part of a discard, to which @bio is made; the request itself stays
- * as it is. To the bitmap it is a write: a lockless one takes a discard of any
- * part of a bit's range for one of all, and nothing of that would be rebuilt.
+ * as it is. To the bitmap it is a write: a lockless one takes a discard of the
+ * first part of a bit's range for one of all, and would have none of it rebuilt.
  */
 void raid5c_account_discard(struct mddev *mddev, struct bio **bio,
 			    sector_t sector, unsigned int sectors)
@@ -460,7 +502,9 @@ int raid5c_set_limits(struct mddev *mddev, unsigned int chunk,
 	lim.io_min = chunk;
 	lim.io_opt = chunk * data_disks;
 	lim.chunk_sectors = lim.io_opt >> SECTOR_SHIFT;
-	lim.features |= BLK_FEAT_RAID_PARTIAL_STRIPES_EXPENSIVE;
+	/* Members take NOWAIT back that do not have it. */
+	lim.features |= BLK_FEAT_RAID_PARTIAL_STRIPES_EXPENSIVE |
+			BLK_FEAT_NOWAIT;
 	lim.discard_granularity = row;
 	mddev_stack_rdev_limits(mddev, &lim, 0);
 	rdev_for_each(rdev, mddev)

@@ -70,6 +70,24 @@ impl Bio {
         op == bindings::req_op_REQ_OP_DISCARD
     }
 
+    /// Whether its submitter must not wait.
+    pub(crate) fn is_nowait(&self) -> bool {
+        self.opf() & sys::RAID5C_REQ_NOWAIT != 0
+    }
+
+    /// Notes that it cannot be done without waiting: whatever part of it ends how, that is what
+    /// its submitter is told.
+    pub(crate) fn cannot_wait(&self) {
+        // SAFETY: A live bio, of which we hold a count.
+        unsafe { sys::raid5c_bio_again(self.as_ptr()) };
+    }
+
+    /// It is to be tried again by somebody who can wait.
+    pub(crate) fn end_again(self) {
+        self.cannot_wait();
+        self.end();
+    }
+
     /// Whether what was written before must be stable first.
     pub(crate) fn is_preflush(&self) -> bool {
         self.opf() & sys::RAID5C_REQ_PREFLUSH != 0
@@ -303,6 +321,11 @@ impl Piece {
             )
         };
         self.at = self.at.wrapping_add(done);
+    }
+
+    /// The part cannot be done without waiting.
+    pub(crate) fn end_again(self) {
+        self.bio.end_again();
     }
 
     /// The part is done.

@@ -101,14 +101,22 @@ pub(crate) fn submit_read<O: DirectOwner>(
 ) {
     let parent = piece.bio().as_ptr();
     let iter = piece.iter();
+    // GFP_NOIO with a mempool behind does not fail.
+    let gfp = if piece.bio().is_nowait() {
+        sys::RAID5C_GFP_NOWAIT
+    } else {
+        sys::RAID5C_GFP_NOIO
+    };
     // SAFETY: A live bio with its pool; cloning shares the parent's pages,
     // which stay as long as the parent, and the parent as long as its count,
-    // which the tag takes over. GFP_NOIO with a mempool behind does not fail.
-    let bio = unsafe {
-        bindings::bio_alloc_clone(rdev.bdev(), parent, sys::RAID5C_GFP_NOIO, set.as_ptr())
-    };
+    // which the tag takes over.
+    let bio = unsafe { bindings::bio_alloc_clone(rdev.bdev(), parent, gfp, set.as_ptr()) };
     if bio.is_null() {
-        piece.end(false);
+        if piece.bio().is_nowait() {
+            piece.end_again();
+        } else {
+            piece.end(false);
+        }
         owner.direct_reads().cancel();
         return;
     }
@@ -119,8 +127,6 @@ pub(crate) fn submit_read<O: DirectOwner>(
         (&raw mut (*tag).rdev).write(NonNull::new_unchecked(rdev.into_raw()));
         (&raw mut (*tag).parent).write(parent);
         (&raw mut (*tag).iter).write(iter);
-        // A member that would rather not wait now is no failure.
-        (*bio).bi_opf &= !sys::RAID5C_REQ_NOWAIT;
         (*bio).bi_iter = iter;
         (*bio).bi_iter.bi_sector = sector;
         (*bio).bi_end_io = Some(end_io::<O>);
@@ -142,6 +148,13 @@ unsafe extern "C" fn end_io<O: DirectOwner>(bio: *mut bindings::bio) {
             drop(rdev);
             piece.end(true);
             // The last touch: the owner may go now.
+            (*owner).direct_reads().cancel();
+        } else if sys::raid5c_bio_is_again(bio) {
+            // A member that would have to wait has not failed.
+            let owner = (*tag).owner;
+            let (rdev, piece) = finish::<O>(bio);
+            drop(rdev);
+            piece.end_again();
             (*owner).direct_reads().cancel();
         } else {
             let queue = (*(*tag).owner).direct_queue().as_ptr();

@@ -419,14 +419,23 @@ impl Array {
         OwnTurn(this.clone())
     }
 
-    fn begin_turn(&self) {
-        loop {
-            // Counted before the look, as quiesce sets before it counts.
-            self.turns.fetch_add(1, Full);
-            if !self.is_quiesced() {
-                return;
-            }
+    /// The same as `enter`, but none instead of waiting.
+    pub(super) fn try_enter(&self) -> Option<Turn<'_>> {
+        self.try_turn().then(|| Turn(self))
+    }
+
+    fn try_turn(&self) -> bool {
+        // Counted before the look, as quiesce sets before it counts.
+        self.turns.fetch_add(1, Full);
+        let free = !self.is_quiesced();
+        if !free {
             self.turns.fetch_sub(1, Full);
+        }
+        free
+    }
+
+    fn begin_turn(&self) {
+        while !self.try_turn() {
             fsleep(Delta::from_millis(1));
         }
     }

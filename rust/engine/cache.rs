@@ -249,7 +249,8 @@ impl Cache {
         self.waiters.fetch_sub(1, Full);
     }
 
-    fn has_room(&self) -> bool {
+    /// Whether there is room; idle stripes are dropped for it.
+    pub(crate) fn has_room(&self) -> bool {
         loop {
             let objects = self.objects.load(Relaxed) >= self.max_objects;
             if !objects && !self.budget.is_over() {

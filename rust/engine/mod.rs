@@ -25,6 +25,7 @@ mod handle;
 mod journal;
 mod journal_io;
 mod members;
+mod nowait;
 mod ops;
 mod personality;
 mod reclaim;

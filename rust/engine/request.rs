@@ -29,6 +29,9 @@ impl Array {
     pub(crate) fn make_request(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
         let _noio = NoIo::enter();
         let mut bio = bio;
+        if bio.is_nowait() {
+            return Self::make_nowait(this, mddev, bio);
+        }
         if bio.is_preflush() {
             match Self::flush_request(this, mddev, bio) {
                 Some(rest) => bio = rest,
@@ -64,12 +67,16 @@ impl Array {
         bio.split_front(u32::try_from(room).unwrap_or(u32::MAX), &self.split_bios)
     }
 
+    /// Whether a row of chunks has more stripes than a write may touch.
+    pub(super) fn is_split_finely(&self) -> bool {
+        self.chunk.get() / self.strip > MAX_STRIPES
+    }
+
     fn write(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
         let Some(bio) = this.fit(bio, this.row) else {
             return;
         };
-        let per_chunk = this.chunk.get() / this.strip;
-        let bio = if per_chunk > MAX_STRIPES {
+        let bio = if this.is_split_finely() {
             match this.fit(bio, this.strip) {
                 Some(bio) => bio,
                 None => return,
@@ -82,6 +89,12 @@ impl Array {
         // we submit goes out when we return.
         let _turn = this.enter();
         this.wait_room();
+        Self::write_stripes(this, mddev, bio);
+    }
+
+    /// Attaches a write that lies in one row of chunks, and is begun.
+    pub(super) fn write_stripes(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
+        let per_chunk = this.chunk.get() / this.strip;
         // Somebody waits for what is FUA.
         let hold = this.may_hold(bio.sector().get(), bio.sectors()) && !bio.is_fua();
         let bio = bio.account(mddev);
@@ -103,7 +116,8 @@ impl Array {
         }
         // What takes long is worth waking somebody for.
         let wake = bio.sectors() >= LARGE;
-        Self::with_stripe(this, index, spans.clone().count(), wake, |inner| {
+        let count = spans.clone().count();
+        let attach = |inner: &mut Inner| {
             inner.hold = hold;
             for span in spans {
                 let piece = Piece::new(bio, span.offset, span.sectors);
@@ -119,7 +133,12 @@ impl Array {
                 // `with_stripe` made room.
                 let _ = inner.incoming.push_within_capacity(part);
             }
-        });
+        };
+        if !bio.is_nowait() {
+            Self::with_stripe(this, index, count, wake, attach);
+        } else if !Self::try_with_stripe(this, index, count, attach) {
+            bio.cannot_wait();
+        }
     }
 
     /// Runs `f` on the stripe and has it handled: by the worker, which is woken
@@ -160,7 +179,11 @@ impl Array {
             // Parts of it may go through the cache.
             this.wait_room();
         }
-        let bio = bio.account(mddev);
+        Self::read_chunks(this, bio.account(mddev));
+    }
+
+    /// Reads chunk by chunk.
+    pub(super) fn read_chunks(this: &Arc<Self>, bio: Bio) {
         let mut offset = 0;
         while offset < bio.sectors() {
             let sector = bio.sector().get().wrapping_add(u64::from(offset));
@@ -187,10 +210,14 @@ impl Array {
             None
         };
         let Some(rdev) = direct.filter(|_| !this.is_cached(&piece)) else {
-            return Self::read_stripes(this, piece);
+            let waits = !piece.bio().is_nowait();
+            return Self::read_stripes(this, piece, waits);
         };
-        this.direct_reads.start();
         let at = sector.get().wrapping_add(rdev.data_offset());
+        if piece.bio().is_nowait() {
+            return Self::read_nowait(this, rdev, at, piece);
+        }
+        this.direct_reads.start();
         direct::submit_read(&this.member_bios, this, rdev, at, piece);
     }
 
@@ -216,17 +243,23 @@ impl Array {
         }
     }
 
-    /// Reads a part that lies in one chunk through its stripes.
-    fn read_stripes(this: &Arc<Self>, piece: Piece) {
+    /// Reads a part that lies in one chunk through its stripes. Unless it `waits`, who asked for
+    /// it is told to try again where it would have to.
+    fn read_stripes(this: &Arc<Self>, piece: Piece, waits: bool) {
         for strip in this.strips_of(&piece) {
             let sub = piece.sub(strip.offset, strip.sectors);
             let part = Attached::new(sub, strip.slot, strip.first, false);
-            Self::with_stripe(this, strip.stripe, 1, false, |inner| {
+            let attach = |inner: &mut Inner| {
                 inner
                     .st
                     .attach_read(&mut inner.strips, part.slot, part.todo);
                 let _ = inner.incoming.push_within_capacity(part);
-            });
+            };
+            if waits {
+                Self::with_stripe(this, strip.stripe, 1, false, attach);
+            } else if !Self::try_read(this, strip.stripe, piece.bio(), attach) {
+                break;
+            }
         }
         piece.end(true);
     }
@@ -248,7 +281,8 @@ impl DirectOwner for Array {
             );
         }
         drop(rdev);
-        Self::read_stripes(&this, piece);
+        // In a worker, which can wait.
+        Self::read_stripes(&this, piece, true);
     }
 
     fn direct_queue(&self) -> &OwnQueue {

@@ -255,6 +255,12 @@ impl Worklist {
         if (asleep && !wake) || self.holds(BUSY) {
             return false;
         }
+        self.leave(this);
+        true
+    }
+
+    /// Leaves `this` to the worker whatever it has to do: for callers that cannot do the work.
+    pub(crate) fn leave<T: HasNode>(&self, this: &Arc<T>) {
         let raw = Arc::into_raw(this.clone());
         // SAFETY: The reference that we just took keeps the value.
         let node = unsafe { raw.cast::<u8>().add(T::OFFSET).cast::<Node>() };
@@ -264,11 +270,10 @@ impl Worklist {
             // did to it.
             // SAFETY: The reference of above.
             drop(unsafe { Arc::from_raw(raw) });
-            return true;
+            return;
         }
         // SAFETY: By `HasNode`; the reference is the one that the worker takes.
         unsafe { self.push(node.cast_mut()) };
-        true
     }
 
     /// Whether work that ended should go on the list. What comes often enough

@@ -361,6 +361,12 @@ impl Mddev {
         unsafe { sys::md_write_start(self.as_ptr(), bio.as_ptr()) }
     }
 
+    /// The same without waiting; false, and nothing is started, if that cannot be.
+    pub(crate) fn write_start_nowait(&self) -> bool {
+        // SAFETY: A live mddev; we are in make_request.
+        unsafe { sys::raid5c_write_start_nowait(self.as_ptr()) }
+    }
+
     /// One more part of a write that has started.
     pub(crate) fn write_inc(&self, bio: &Bio) {
         // SAFETY: Both live, and `write_start` was called.

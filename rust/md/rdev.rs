@@ -212,6 +212,12 @@ impl Rdev {
         kernel::error::to_result(unsafe { sys::raid5c_flush_bdev(self.bdev()) })
     }
 
+    /// The longest request that the device takes without waiting, in sectors; 0 if it takes none.
+    pub(crate) fn nowait_sectors(&self) -> u32 {
+        // SAFETY: A live rdev with an open device.
+        unsafe { sys::raid5c_bdev_nowait_sectors(self.bdev()) }
+    }
+
     /// Whether the device can discard `n` sectors from member sector `s`, and just these.
     pub(crate) fn discards(&self, s: u64, n: u32) -> bool {
         let at = self.data_offset().wrapping_add(s);

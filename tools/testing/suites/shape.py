@@ -67,3 +67,14 @@ def discard(ctx, verdicts):
     run_job(ctx, verdicts, "um", "discard.sh", "discard",
             [8] * 7 + [64], DISCARDS, timeout=900, cpus=2,
             memory_mb=1536)
+
+
+NOWAIT = ("direct", "writes", "writes write-through", "writes write-back",
+          "marks", "suspended", "missing", "stuck full", "stuck quiesced",
+          "without", "uring")
+
+
+def nowait(ctx, verdicts):
+    """Requests that may not wait: done, or EAGAIN."""
+    run_job(ctx, verdicts, "um", "nowait.sh", "nowait",
+            [40] * 6 + [64, 64], NOWAIT, timeout=600, cpus=2)
