@@ -14,7 +14,7 @@ impl World {
     pub(crate) fn issue(&mut self, i: usize, carry: &Carry, write: bool) -> bool {
         for (slot, task) in carry.tasks.iter().enumerate() {
             let rows = if write {
-                task.acts.write
+                task.acts.write | task.acts.discard
             } else {
                 task.acts.read
             };

@@ -88,7 +88,36 @@ impl World {
             fua: write && self.tape.chance(self.c.fua),
             preflush: write && self.tape.chance(self.c.preflush),
         };
+        let row = self.geo.row_sectors();
+        if write && !asks.any() && at % row == 0 && n == row && self.tape.chance(50) {
+            return self.attach_discard(at, n);
+        }
         self.attach_range(write, at, n, (hold, asks));
+    }
+
+    /// A discard comes of whole rows of chunks. What is there then is not zeroes here but data with a
+    /// name, as of a write: so it is known where it came from.
+    fn attach_discard(&mut self, at: u64, n: u64) {
+        let name = self.model.name_write();
+        tell!(self, "discard {name} of array sectors {at}+{n} comes");
+        self.stats.discards += 1;
+        let oldest = self.oldest_read();
+        let mut stripes = Vec::new();
+        for (i, slot, first, at, n) in self.spans(at, n) {
+            let data = self.model.begin_write(name, at, n, self.now, oldest);
+            let part = Part::new(name, slot, first, at, self.now, data);
+            stripes.push((i, part.todo));
+            self.stripes[i].incoming.push(part);
+        }
+        stripes.sort_by_key(|(i, _)| *i);
+        stripes.dedup_by_key(|(i, _)| *i);
+        for (i, rows) in stripes {
+            let s = &mut self.stripes[i];
+            s.hold = false;
+            s.st.attach_discard(&mut s.strips, rows);
+            s.again = true;
+            s.active = true;
+        }
     }
 
     /// A request comes for `n` sectors from `at` on.

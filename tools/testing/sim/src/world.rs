@@ -71,11 +71,13 @@ pub struct Stats {
     pub bare_flushes: u64,
     /// Writes that were FUA, or had a flush before them.
     pub fua: u64,
+    /// Discards.
+    pub discards: u64,
 }
 
 impl Stats {
     /// All numbers, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 25] {
+    pub fn list(&self) -> [(&'static str, u64); 26] {
         [
             ("events", self.events),
             ("crashes", self.crashes),
@@ -102,6 +104,7 @@ impl Stats {
             ("flushes", self.flushes),
             ("bare_flushes", self.bare_flushes),
             ("fua", self.fua),
+            ("discards", self.discards),
         ]
     }
 
@@ -132,6 +135,7 @@ impl Stats {
         self.flushes += o.flushes;
         self.bare_flushes += o.bare_flushes;
         self.fua += o.fua;
+        self.discards += o.discards;
     }
 }
 
