@@ -45,6 +45,8 @@ pub(crate) struct Label {
     pub(crate) rows: u64,
     /// It was a write.
     pub(crate) write: bool,
+    /// To the member's twin.
+    pub(crate) twin: bool,
 }
 
 /// What stands in front of each bio.

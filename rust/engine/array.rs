@@ -13,7 +13,7 @@ use crate::{
         round,
     },
     journal::pressure::{is_enough, Ages},
-    lib::{clock::warn_limited, debugfs, noio::NoIo, worklist::Worklist},
+    lib::{debugfs, noio::NoIo, worklist::Worklist},
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
         rdev::{Rdev, RdevFlag},
@@ -22,8 +22,7 @@ use crate::{
     raid::{
         geometry::Geometry,
         hold::Hold,
-        mask::RowMask,
-        stripe::{Access, Policy, Strip},
+        stripe::{Policy, Strip},
         units::DevSector,
     },
 };
@@ -217,6 +216,7 @@ impl Array {
             rmw: self.tunables.rmw(),
             hold: !self.is_quiesced() && !self.cache.is_short(),
             repair: !self.mddev.recovery(Recovery::Check),
+            copy: self.mddev.recovery(Recovery::Recover),
             write_back: self.is_write_back(),
             room: 0,
         }
@@ -311,74 +311,6 @@ impl Array {
         let rows = core::cmp::max(rows, BUSY_ROWS);
         self.cache
             .set_limit(rows.saturating_mul(self.members.len()));
-    }
-
-    /// A member's read or write of `rows` of the stripe at `sector` failed. Of a
-    /// write of several rows each is written again, and only then md is told.
-    pub(crate) fn member_io_failed(&self, rdev: &Rdev, sector: u64, rows: RowMask, write: bool) {
-        let first = u64::from(rows.lowest().unwrap_or(0)).wrapping_mul(8);
-        let at = sector.wrapping_add(first);
-        if rdev.flag(RdevFlag::Faulty) {
-            return;
-        }
-        if write && rows.count() == 1 {
-            self.row_not_written(rdev, at);
-        } else if !write {
-            warn_limited!(
-                "{}: {}: read failed at member sector {}; rebuilding it from the other members\n",
-                self.mddev.name(),
-                rdev.name(),
-                at
-            );
-        }
-    }
-
-    /// A member did not take its write of the row at member sector `at`: that is recorded as a bad
-    /// block, or if it cannot be, the member is taken out. No write is acknowledged before md has
-    /// written either to the superblocks.
-    pub(crate) fn row_not_written(&self, rdev: &Rdev, at: u64) {
-        rdev.set_flag(RdevFlag::WriteErrorSeen);
-        if !rdev.test_and_set_flag(RdevFlag::WantReplacement) {
-            self.mddev.look_for_work();
-        }
-        // Before the record, as whoever takes notice of that clears it.
-        let external = self.mddev.external() != 0;
-        if external {
-            rdev.set_flag(RdevFlag::BlockedBadBlocks);
-        }
-        if rdev.set_badblock(at, 8) {
-            warn_limited!(
-                "{}: {}: write failed at member sector {}; recorded as a bad block: the row is as if the member were missing, replace it soon\n",
-                self.mddev.name(),
-                rdev.name(),
-                at
-            );
-            return;
-        }
-        if external {
-            rdev.clear_flag(RdevFlag::BlockedBadBlocks);
-        }
-        pr_err!(
-            "{}: {}: write failed at member sector {}, and bad blocks cannot be recorded (any more); the member is taken out, replace it\n",
-            self.mddev.name(),
-            rdev.name(),
-            at
-        );
-        self.mddev.error(rdev);
-    }
-
-    /// Whether the row at member sector `at` cannot be had from its members: more of them are
-    /// missing, or have it as a bad block, than parity makes up for.
-    pub(super) fn is_row_lost(&self, at: u64) -> bool {
-        let end = at.saturating_add(8);
-        let gone = (0..self.members.len()).filter(|slot| {
-            let bad = self
-                .members
-                .get(*slot)
-                .is_none_or(|rdev| rdev.has_badblock(at, 8));
-            bad || self.members.access_at(*slot, end) != Access::Full
-        });
-        gone.count() > usize::try_from(self.geo.parity_disks()).unwrap_or(0)
     }
 
     /// How many roles lack a member that is in sync, as md wants it.
@@ -535,20 +467,23 @@ impl Array {
         }
     }
 
+    fn flush_member(&self, rdev: &Rdev) {
+        if rdev.flush().is_err() && !rdev.flag(RdevFlag::Faulty) {
+            pr_err!(
+                "{}: {}: flush failed; the member is taken out, replace it\n",
+                self.mddev.name(),
+                rdev.name()
+            );
+            self.mddev.error(rdev);
+        }
+    }
+
     /// Flushes the caches of all members; a member that cannot is failed.
     /// False if the array cannot go on.
     pub(super) fn flush_members(&self) -> bool {
         for slot in 0..self.members.len() {
-            let Some(rdev) = self.members.get(slot) else {
-                continue;
-            };
-            if rdev.flush().is_err() && !rdev.flag(RdevFlag::Faulty) {
-                pr_err!(
-                    "{}: {}: flush failed; the member is taken out, replace it\n",
-                    self.mddev.name(),
-                    rdev.name()
-                );
-                self.mddev.error(&rdev);
+            for rdev in self.members.both(slot).into_iter().flatten() {
+                self.flush_member(&rdev);
             }
         }
         !self.has_failed()

@@ -201,7 +201,8 @@ impl<'a> Finisher<'a> {
     }
 
     fn read(&self, slot: usize, row: DevSector) -> Result<bool> {
-        let Some(member) = self.array.members.get(slot) else {
+        let end = row.get().saturating_add(8);
+        let Some(member) = self.array.members.reader(slot, end) else {
             return Ok(false);
         };
         let good = !member.has_badblock(row.get(), 8);

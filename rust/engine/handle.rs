@@ -9,14 +9,15 @@
 use super::{
     cache::List,
     counters::Count,
+    ends::{end_event, label},
     journal::Journal,
-    members::Members,
+    members::Device,
     ops,
     stripe::{Attached, Inner, Stripe},
     table::{PageTable, Which},
 };
 use crate::{
-    block::round::{Builder, Done, Label, Op, RoundOwner},
+    block::round::{Builder, Done, Op, RoundOwner},
     journal::unit::UnitRef,
     lib::{clock::warn_limited, noio::NoIo, page::Page, worklist::Worklist, xor::Scratch},
     md::{
@@ -234,9 +235,7 @@ impl Stripe {
     /// changes in the data it would go on to; made anew it is right from then on, so that the loss
     /// of a member takes nothing that was written. With a member missing it is all there is.
     fn is_parity_unmade(&self, inner: &Inner) -> bool {
-        let first = self.sector();
-        let end = first.wrapping_add(u64::from(self.array().geo.strip_sectors()));
-        !self.array().mddev.is_synced(first, end)
+        !self.array().mddev.is_synced(self.sector(), self.end())
             && inner.strips.iter().all(|s| s.access == Access::Full)
     }
 
@@ -381,24 +380,28 @@ impl Stripe {
         let members = &self.array().members;
         let mut ok = true;
         for slot in 0..members.len() {
-            let Some(rdev) = members.get(slot) else {
-                continue;
-            };
-            if rdev.flag(RdevFlag::InSync) {
-                continue;
+            for rdev in members.both(slot).into_iter().flatten() {
+                if !rdev.flag(RdevFlag::InSync) {
+                    ok &= self.record_hole(&rdev, rows);
+                }
             }
-            for (start, n) in rows.runs() {
-                let first = self.sector().wrapping_add(u64::from(start).wrapping_mul(8));
-                ok &= rdev.set_badblock(first, n.saturating_mul(8));
-            }
-            warn_limited!(
-                "{}: {}: {} rows of the stripe at member sector {} cannot be rebuilt; recorded as bad blocks\n",
-                self.array().mddev.name(),
-                rdev.name(),
-                rows.count(),
-                self.sector()
-            );
         }
+        ok
+    }
+
+    fn record_hole(&self, rdev: &Rdev, rows: RowMask) -> bool {
+        let mut ok = true;
+        for (start, n) in rows.runs() {
+            let first = self.sector().wrapping_add(u64::from(start).wrapping_mul(8));
+            ok &= rdev.set_badblock(first, n.saturating_mul(8));
+        }
+        warn_limited!(
+            "{}: {}: {} rows of the stripe at member sector {} cannot be rebuilt; recorded as bad blocks\n",
+            self.array().mddev.name(),
+            rdev.name(),
+            rows.count(),
+            self.sector()
+        );
         ok
     }
 
@@ -427,7 +430,7 @@ impl Stripe {
             if rows == 0 {
                 continue;
             }
-            if let Some(rdev) = self.array().members.get(slot) {
+            if let Some(rdev) = self.array().members.reader(slot, self.end()) {
                 rdev.add_corrected(rows.saturating_mul(8));
                 warn_limited!(
                     "{}: {}: read errors in {} rows of the stripe at member sector {} corrected by rewriting\n",
@@ -458,46 +461,59 @@ impl Stripe {
     /// Issues the reads or the writes of all members: one round, or more where
     /// memory is short.
     fn issue(self: &Arc<Self>, work: &mut Handler, write: bool) {
-        let array = self.array().clone();
-        let journal = array.policy().journal;
         if write {
-            array.mddev.bitmap_unplug();
+            self.array().mddev.bitmap_unplug();
         }
         self.count_io(work, write);
         let mut round = self.new_round();
         for slot in 0..work.tasks.len() {
-            let Some(task) = work.tasks.get(slot).copied() else {
-                continue;
-            };
             if write {
-                // What went through the journal is safe there.
-                let fua = if journal { RowMask::EMPTY } else { work.fua };
-                self.add_runs(&mut round, work, slot, task.acts.write & fua, Op::WriteFua);
-                let plain = task.acts.write.minus(fua);
-                self.add_runs(&mut round, work, slot, plain, Op::Write);
-                for row in task.acts.write_alone.iter() {
-                    let op = if fua.has(row) {
-                        Op::WriteFua
-                    } else {
-                        Op::Write
-                    };
-                    self.add_runs(&mut round, work, slot, RowMask::single(row), op);
-                }
-                self.add_runs(&mut round, work, slot, task.acts.discard, Op::Discard);
+                self.add_writes(&mut round, work, slot);
             } else {
-                let (read, alone) = (task.acts.read, task.acts.read_alone);
-                let both = read | alone;
-                work.pages
-                    .ensure(Which::First, slot, both.minus(task.second));
-                work.pages.ensure(Which::Second, slot, both & task.second);
-                self.add_runs(&mut round, work, slot, read & task.second, Op::Read);
-                self.add_runs(&mut round, work, slot, read.minus(task.second), Op::Read);
-                for row in alone.iter() {
-                    self.add_runs(&mut round, work, slot, RowMask::single(row), Op::Read);
-                }
+                self.add_reads(&mut round, work, slot);
             }
         }
         self.submit(round);
+    }
+
+    fn add_writes(self: &Arc<Self>, round: &mut Builder<Stripe>, work: &Handler, slot: usize) {
+        let Some(task) = work.tasks.get(slot).copied() else {
+            return;
+        };
+        // What went through the journal is safe there.
+        let journal = self.array().policy().journal;
+        let fua = if journal { RowMask::EMPTY } else { work.fua };
+        let (acts, member, twin) = (task.acts, (slot, Device::Member), (slot, Device::Twin));
+        for (to, rows) in [(member, acts.write), (twin, acts.twin)] {
+            self.add_runs(round, work, to, rows & fua, Op::WriteFua);
+            self.add_runs(round, work, to, rows.minus(fua), Op::Write);
+        }
+        for row in acts.write_alone.iter() {
+            let op = if fua.has(row) {
+                Op::WriteFua
+            } else {
+                Op::Write
+            };
+            self.add_runs(round, work, member, RowMask::single(row), op);
+        }
+        self.add_runs(round, work, member, acts.discard, Op::Discard);
+    }
+
+    fn add_reads(self: &Arc<Self>, round: &mut Builder<Stripe>, work: &mut Handler, slot: usize) {
+        let Some(task) = work.tasks.get(slot).copied() else {
+            return;
+        };
+        let (read, alone) = (task.acts.read, task.acts.read_alone);
+        let both = read | alone;
+        work.pages
+            .ensure(Which::First, slot, both.minus(task.second));
+        work.pages.ensure(Which::Second, slot, both & task.second);
+        let to = (slot, Device::Member);
+        self.add_runs(round, work, to, read & task.second, Op::Read);
+        self.add_runs(round, work, to, read.minus(task.second), Op::Read);
+        for row in alone.iter() {
+            self.add_runs(round, work, to, RowMask::single(row), Op::Read);
+        }
     }
 
     /// Counts the pages that are about to be read or written.
@@ -544,21 +560,20 @@ impl Stripe {
         self: &Arc<Self>,
         round: &mut Builder<Stripe>,
         work: &Handler,
-        slot: usize,
+        to: (usize, Device),
         rows: RowMask,
         op: Op,
     ) {
         for (start, n) in rows.runs() {
-            let members = &self.array().members;
-            let mut sent = self.add_run(round, members, work, slot, (start, n), op);
+            let mut sent = self.add_run(round, work, to, (start, n), op);
             if sent == Err(ENOMEM) {
                 let full = core::mem::replace(round, self.new_round());
                 self.submit(full);
-                sent = self.add_run(round, members, work, slot, (start, n), op);
+                sent = self.add_run(round, work, to, (start, n), op);
             }
             if sent.is_err() {
                 let run = RowMask::range(start, n);
-                self.event(end_event(slot, run, op != Op::Read, false));
+                self.event(end_event(label(to, run, op), false));
             }
         }
     }
@@ -566,13 +581,18 @@ impl Stripe {
     fn add_run(
         &self,
         round: &mut Builder<Stripe>,
-        members: &Members,
         work: &Handler,
-        slot: usize,
+        (slot, device): (usize, Device),
         (start, n): (u32, u32),
         op: Op,
     ) -> Result {
-        let rdev = members.get(slot).ok_or(ENODEV)?;
+        let members = &self.array().members;
+        let rdev = match op {
+            // What was to be read from may be another device by now.
+            Op::Read => members.reader(slot, self.end()),
+            Op::Write | Op::WriteFua | Op::Discard | Op::Flush => members.get(slot, device),
+        };
+        let rdev = rdev.ok_or(ENODEV)?;
         let first = self
             .sector()
             .checked_add(u64::from(start).wrapping_mul(8))
@@ -592,54 +612,9 @@ impl Stripe {
             Some(_) | None => Which::First,
         };
         let pages = work.pages.run(which, slot, (start, n)).ok_or(EINVAL)?;
-        let label = Label {
-            slot,
-            rows: RowMask::range(start, n).0,
-            write: op != Op::Read,
-        };
+        let label = label((slot, device), RowMask::range(start, n), op);
         let pages: PageRefs<'_> = PageRefs(pages.iter());
         round.add(&self.array().member_bios, rdev, op, sector, label, pages)
-    }
-
-    /// What was written well is no bad block any more.
-    fn clear_badblocks(&self, rdev: &Rdev, rows: RowMask) {
-        for (start, n) in rows.runs() {
-            let first = self.sector().wrapping_add(u64::from(start).wrapping_mul(8));
-            rdev.clear_badblock(first, n.saturating_mul(8));
-        }
-    }
-
-    /// Takes in how the bios of a round ended.
-    fn take_ends(&self, done: Done<Stripe>) {
-        for ended in done {
-            let rows = RowMask(ended.label.rows);
-            if !ended.ok && ended.discard {
-                self.discard_refused(ended, rows);
-                continue;
-            }
-            if !ended.ok {
-                self.array()
-                    .member_io_failed(&ended.rdev, self.sector(), rows, ended.label.write);
-            }
-            if ended.ok && ended.label.write {
-                self.clear_badblocks(&ended.rdev, rows);
-            }
-            drop(ended.rdev);
-            self.event(end_event(
-                ended.label.slot,
-                rows,
-                ended.label.write,
-                ended.ok,
-            ));
-        }
-    }
-}
-
-fn end_event(slot: usize, rows: RowMask, write: bool, ok: bool) -> Event {
-    if write {
-        Event::WriteDone { slot, rows, ok }
-    } else {
-        Event::ReadDone { slot, rows, ok }
     }
 }
 

@@ -116,6 +116,7 @@ pub(super) const LABEL: Label = Label {
     slot: 0,
     rows: 0,
     write: true,
+    twin: false,
 };
 
 /// An empty round; waits for memory, as what it is for cannot be given up.

@@ -6,7 +6,7 @@ use crate::{
     md::rdev::{Rdev, RdevFlag, RdevRef, RdevSlot},
     raid::{
         mask::RowMask,
-        stripe::{Access, Strip},
+        stripe::{Access, Strip, Twin},
     },
 };
 use kernel::{prelude::*, sync::rcu};
@@ -26,19 +26,86 @@ fn bad_rows(rdev: &Rdev, first: u64, sectors: u32) -> RowMask {
     rows
 }
 
-/// The devices by role.
+/// The devices by role. A role may have two: its member, and one that replaces it.
 pub(crate) struct Members {
     slots: KVec<RdevSlot>,
+    replacements: KVec<RdevSlot>,
+}
+
+/// Which of a role's two devices. What a write is for is said with it, and does not change until
+/// the write is issued, whatever becomes of either device meanwhile: what is meant for a device
+/// that has gone goes to the other one, which may then be written twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Device {
+    /// The member; what replaces it when there is nothing else.
+    Member,
+    /// What replaces the member, and takes the same writes.
+    Twin,
+}
+
+/// A role's working devices, not counted.
+struct Pair<'a> {
+    member: Option<&'a Rdev>,
+    twin: Option<&'a Rdev>,
+}
+
+impl<'a> Pair<'a> {
+    fn new(member: Option<&'a Rdev>, replacement: Option<&'a Rdev>) -> Self {
+        let works = |rdev: &&Rdev| !rdev.flag(RdevFlag::Faulty);
+        let (member, replacement) = (member.filter(works), replacement.filter(works));
+        // It is in both places for a moment when it becomes the member.
+        let replacement = replacement.filter(|r| {
+            let same = |m: &Rdev| core::ptr::eq(m.as_ptr(), r.as_ptr());
+            !member.is_some_and(same)
+        });
+        Self {
+            member: member.or(replacement),
+            twin: replacement.and_then(|r| member.map(|_| r)),
+        }
+    }
+
+    fn get(&self, device: Device) -> Option<&'a Rdev> {
+        match device {
+            Device::Member => self.member,
+            Device::Twin => self.twin.or(self.member),
+        }
+    }
+
+    /// The device that is read up to member sector `end`: the replacement as soon as it has all.
+    fn primary(&self, end: u64) -> Option<&'a Rdev> {
+        let level = access_of(self.twin, end) == Access::Full;
+        self.twin.filter(|_| level).or(self.member)
+    }
+}
+
+/// What a device can do up to member sector `end`.
+fn access_of(rdev: Option<&Rdev>, end: u64) -> Access {
+    let Some(rdev) = rdev else {
+        return Access::Missing;
+    };
+    if rdev.flag(RdevFlag::Faulty) {
+        Access::Missing
+    } else if rdev.flag(RdevFlag::InSync) || rdev.recovery_offset() >= end {
+        Access::Full
+    } else {
+        Access::WriteOnly
+    }
 }
 
 impl Members {
     /// `n` roles without devices.
     pub(crate) fn new(n: usize) -> Result<Self> {
-        let mut slots = KVec::with_capacity(n, GFP_KERNEL)?;
-        for _ in 0..n {
-            slots.push(RdevSlot::new(), GFP_KERNEL)?;
-        }
-        Ok(Self { slots })
+        let empty = || -> Result<KVec<RdevSlot>> {
+            let mut slots = KVec::with_capacity(n, GFP_KERNEL)?;
+            for _ in 0..n {
+                slots.push(RdevSlot::new(), GFP_KERNEL)?;
+            }
+            Ok(slots)
+        };
+        Ok(Self {
+            slots: empty()?,
+            replacements: empty()?,
+        })
     }
 
     /// Number of roles.
@@ -51,14 +118,35 @@ impl Members {
         self.slots.get(slot)
     }
 
-    /// The working device of role `slot`, counted.
-    pub(crate) fn get(&self, slot: usize) -> Option<RdevRef> {
-        let rdev = self.slots.get(slot)?.get()?;
-        if rdev.flag(RdevFlag::Faulty) {
-            None
-        } else {
-            Some(rdev)
-        }
+    /// The place of what replaces the member of role `slot`.
+    pub(crate) fn replacement(&self, slot: usize) -> Option<&RdevSlot> {
+        self.replacements.get(slot)
+    }
+
+    fn pair<'a>(&'a self, slot: usize, guard: &'a rcu::Guard) -> Pair<'a> {
+        let of = |slots: &'a KVec<RdevSlot>| slots.get(slot).and_then(|s| s.peek(guard));
+        Pair::new(of(&self.slots), of(&self.replacements))
+    }
+
+    /// A working device of role `slot`, counted.
+    pub(crate) fn get(&self, slot: usize, device: Device) -> Option<RdevRef> {
+        let guard = rcu::read_lock();
+        self.pair(slot, &guard).get(device).map(RdevRef::new)
+    }
+
+    /// The device that role `slot` can be read from up to member sector `end`, counted.
+    pub(crate) fn reader(&self, slot: usize, end: u64) -> Option<RdevRef> {
+        let guard = rcu::read_lock();
+        let rdev = self.pair(slot, &guard).primary(end);
+        let rdev = rdev.filter(|rdev| access_of(Some(rdev), end) == Access::Full);
+        rdev.map(RdevRef::new)
+    }
+
+    /// All working devices of role `slot`, counted.
+    pub(crate) fn both(&self, slot: usize) -> [Option<RdevRef>; 2] {
+        let guard = rcu::read_lock();
+        let pair = self.pair(slot, &guard);
+        [pair.member, pair.twin].map(|rdev| rdev.map(RdevRef::new))
     }
 
     /// Brings the strips' view of their members up to date: strips of `sectors` sectors from member
@@ -66,11 +154,17 @@ impl Members {
     pub(crate) fn refresh(&self, first: u64, sectors: u32, strips: &mut [Strip]) {
         let end = first.saturating_add(u64::from(sectors));
         let guard = rcu::read_lock();
-        for (slot, strip) in self.slots.iter().zip(strips.iter_mut()) {
-            let rdev = slot.peek(&guard);
-            strip.access = Self::access_of(rdev, end);
-            let rows = rdev.map_or(RowMask::EMPTY, |rdev| bad_rows(rdev, first, sectors));
-            let skip = rows.any() && rdev.is_some_and(|r| r.flag(RdevFlag::WriteErrorSeen));
+        for (slot, strip) in strips.iter_mut().enumerate() {
+            let pair = self.pair(slot, &guard);
+            let primary = pair.primary(end);
+            strip.access = access_of(primary, end);
+            strip.twin = match access_of(pair.twin, end) {
+                Access::Missing => Twin::None,
+                Access::WriteOnly => Twin::Behind,
+                Access::Full => Twin::Level,
+            };
+            let rows = primary.map_or(RowMask::EMPTY, |rdev| bad_rows(rdev, first, sectors));
+            let skip = rows.any() && primary.is_some_and(|r| r.flag(RdevFlag::WriteErrorSeen));
             strip.note_bad(rows, skip);
         }
     }
@@ -78,56 +172,64 @@ impl Members {
     /// What role `slot` can do up to member sector `end`.
     pub(crate) fn access_at(&self, slot: usize, end: u64) -> Access {
         let guard = rcu::read_lock();
-        let rdev = self.slots.get(slot).and_then(|s| s.peek(&guard));
-        Self::access_of(rdev, end)
+        access_of(self.pair(slot, &guard).primary(end), end)
     }
 
-    fn access_of(rdev: Option<&Rdev>, end: u64) -> Access {
-        let Some(rdev) = rdev else {
-            return Access::Missing;
-        };
-        if rdev.flag(RdevFlag::Faulty) {
-            Access::Missing
-        } else if rdev.flag(RdevFlag::InSync) || rdev.recovery_offset() >= end {
-            Access::Full
-        } else {
-            Access::WriteOnly
-        }
+    /// Whether role `slot` can be read up to member sector `end`, and from another device than this.
+    pub(crate) fn has_other(&self, slot: usize, end: u64, rdev: &Rdev) -> bool {
+        let guard = rcu::read_lock();
+        let primary = self.pair(slot, &guard).primary(end);
+        primary.is_some_and(|p| !core::ptr::eq(p.as_ptr(), rdev.as_ptr()))
+            && access_of(primary, end) == Access::Full
     }
 
     /// Whether a member's failure or bad block is not recorded yet.
     pub(crate) fn any_blocked(&self) -> bool {
-        self.any(|r| r.is_some_and(Rdev::is_blocked))
+        let guard = rcu::read_lock();
+        [&self.slots, &self.replacements].into_iter().any(|slots| {
+            let mut rdevs = slots.iter().filter_map(|s| s.peek(&guard));
+            rdevs.any(Rdev::is_blocked)
+        })
     }
 
     /// Roles without a device that is in sync: what md calls degraded.
     pub(crate) fn degraded(&self) -> usize {
         let guard = rcu::read_lock();
-        self.slots
-            .iter()
-            .filter(|s| {
-                s.peek(&guard)
-                    .is_none_or(|r| r.flag(RdevFlag::Faulty) || !r.flag(RdevFlag::InSync))
-            })
+        let works = |slots: &KVec<RdevSlot>, slot: usize| {
+            let rdev = slots.get(slot).and_then(|s| s.peek(&guard));
+            rdev.is_some_and(|r| r.flag(RdevFlag::InSync) && !r.flag(RdevFlag::Faulty))
+        };
+        (0..self.len())
+            .filter(|slot| !works(&self.slots, *slot) && !works(&self.replacements, *slot))
             .count()
     }
 
     /// Whether some role has no working device at all.
     pub(crate) fn any_missing(&self) -> bool {
-        self.any(|r| r.is_none_or(|r| r.flag(RdevFlag::Faulty)))
+        let guard = rcu::read_lock();
+        (0..self.len()).any(|slot| self.pair(slot, &guard).member.is_none())
     }
 
-    fn any(&self, f: impl Fn(Option<&Rdev>) -> bool) -> bool {
+    /// Calls `f` for each member that is there and its replacement; `f` must not sleep.
+    pub(crate) fn for_each_role(&self, mut f: impl FnMut(Option<&Rdev>, Option<&Rdev>)) {
         let guard = rcu::read_lock();
-        self.slots.iter().any(|s| f(s.peek(&guard)))
-    }
-
-    /// Calls `f` for each device that is there; `f` must not sleep.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&Rdev)) {
-        let guard = rcu::read_lock();
-        for rdev in self.slots.iter().filter_map(|s| s.peek(&guard)) {
-            f(rdev);
+        for (slot, replacement) in self.slots.iter().zip(self.replacements.iter()) {
+            f(slot.peek(&guard), replacement.peek(&guard));
         }
+    }
+
+    /// Where there is no member, its replacement becomes the member. With md's lock of the array
+    /// held, or before it runs.
+    pub(crate) fn promote(&self, slot: usize) {
+        let (Some(place), Some(other)) = (self.slots.get(slot), self.replacements.get(slot)) else {
+            return;
+        };
+        let Some(rdev) = other.get().filter(|_| place.is_vacant()) else {
+            return;
+        };
+        rdev.clear_flag(RdevFlag::Replacement);
+        place.set(&rdev);
+        other.clear();
     }
 
     /// `U` or `_` per role, as /proc/mdstat shows it.

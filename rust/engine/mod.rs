@@ -19,6 +19,7 @@ pub(crate) mod array;
 mod cache;
 mod counters;
 mod discard;
+mod ends;
 mod finish;
 mod flush;
 mod handle;

@@ -72,14 +72,11 @@ impl Array {
             let Some(place) = self.members.slot(slot) else {
                 continue;
             };
-            if rdev.flag(RdevFlag::Replacement) && !rdev.flag(RdevFlag::Faulty) {
-                pr_err!(
-                    "{}: {} is replacing a member, which this version cannot continue; assemble the array with raid456 and let it finish\n",
-                    mddev.name(),
-                    rdev.name()
-                );
-                return Err(eopnotsupp());
-            }
+            let place = if rdev.flag(RdevFlag::Replacement) {
+                self.members.replacement(slot).ok_or(EIO)?
+            } else {
+                place
+            };
             if !place.is_vacant() {
                 return Err(EIO);
             }
@@ -94,6 +91,10 @@ impl Array {
             } else if rdev.saved_raid_disk() != rdev.raid_disk() {
                 self.fullsync.xchg(1, Full);
             }
+        }
+        for slot in 0..self.members.len() {
+            // A replacement may be all that there is.
+            self.members.promote(slot);
         }
         Ok(())
     }
@@ -147,9 +148,6 @@ impl Array {
     }
 
     fn add_member(&self, mddev: &Mddev, rdev: &Rdev) -> Result {
-        if rdev.flag(RdevFlag::Replacement) {
-            return Err(eopnotsupp());
-        }
         if rdev.saved_raid_disk() < 0 && self.has_failed() {
             return Err(EINVAL);
         }
@@ -161,8 +159,10 @@ impl Array {
         };
         let slot = saved
             .filter(free)
-            .or_else(|| (0..self.members.len()).find(free))
-            .ok_or(EEXIST)?;
+            .or_else(|| (0..self.members.len()).find(free));
+        let Some(slot) = slot else {
+            return self.add_replacement(mddev, rdev, wanted);
+        };
         let place = self.members.slot(slot).ok_or(EEXIST)?;
         rdev.clear_flag(RdevFlag::InSync);
         rdev.set_raid_disk(i32::try_from(slot)?);
@@ -179,22 +179,57 @@ impl Array {
         Ok(())
     }
 
+    /// Has the device replace a member that wants that, of role `wanted` if that says one.
+    fn add_replacement(&self, mddev: &Mddev, rdev: &Rdev, wanted: Option<usize>) -> Result {
+        let slot = (0..self.members.len())
+            .filter(|slot| wanted.is_none_or(|w| w == *slot))
+            .find(|slot| {
+                let member = self.members.slot(*slot).and_then(RdevSlot::get);
+                let vacant = self
+                    .members
+                    .replacement(*slot)
+                    .is_some_and(RdevSlot::is_vacant);
+                vacant && member.is_some_and(|m| m.flag(RdevFlag::WantReplacement))
+            })
+            .ok_or(EEXIST)?;
+        let place = self.members.replacement(slot).ok_or(EEXIST)?;
+        rdev.clear_flag(RdevFlag::InSync);
+        rdev.set_flag(RdevFlag::Replacement);
+        rdev.set_raid_disk(i32::try_from(slot)?);
+        self.fullsync.xchg(1, Full);
+        place.set(rdev);
+        pr_info!(
+            "{}: {} is to replace raid disk {}\n",
+            mddev.name(),
+            rdev.name(),
+            slot
+        );
+        Ok(())
+    }
+
     fn remove_member(&self, rdev: &Rdev) -> Result {
-        let Some(place) = usize::try_from(rdev.raid_disk())
-            .ok()
-            .and_then(|slot| self.members.slot(slot))
-            .filter(|place| place.is(rdev))
+        let Ok(slot) = usize::try_from(rdev.raid_disk()) else {
+            return Ok(());
+        };
+        let member = self.members.slot(slot);
+        let replacement = self.members.replacement(slot);
+        let replaced = replacement.is_some_and(|place| !place.is_vacant() && !place.is(rdev));
+        let Some(place) = [member, replacement]
+            .into_iter()
+            .flatten()
+            .find(|place| place.is(rdev))
         else {
             return Ok(());
         };
         if rdev.flag(RdevFlag::InSync) || rdev.is_pending() {
             return Err(EBUSY);
         }
-        if !rdev.flag(RdevFlag::Faulty) && !self.has_failed() {
+        if !rdev.flag(RdevFlag::Faulty) && !self.has_failed() && !replaced {
             // Being rebuilt.
             return Err(EBUSY);
         }
         place.remove(rdev)?;
+        self.members.promote(slot);
         rdev.clear_flag(RdevFlag::WantReplacement);
         Ok(())
     }
@@ -344,7 +379,7 @@ impl Personality for Array {
                 disks - i64::from(degraded)
             );
         }
-        if self.leave_write_back() {
+        if (degraded > 0 || rdev.flag(RdevFlag::Journal)) && self.leave_write_back() {
             pr_warn!(
                 "{}: the journal is in write-through mode from now on; what is cached is written out. Select write-back again when the array is whole\n",
                 mddev.name()
@@ -374,13 +409,25 @@ impl Personality for Array {
 
     fn spare_active(&self, _mddev: &Mddev) -> i32 {
         let mut count = 0i32;
-        self.members.for_each(|rdev| {
-            if rdev.recovery_offset() == MAX_SECTOR
+        let rebuilt = |rdev: &Rdev| {
+            rdev.recovery_offset() == MAX_SECTOR
                 && !rdev.flag(RdevFlag::Faulty)
                 && !rdev.test_and_set_flag(RdevFlag::InSync)
-            {
+        };
+        self.members.for_each_role(|member, replacement| {
+            if let Some(new) = replacement.filter(|rdev| rebuilt(rdev)) {
+                let was = member.is_some_and(|old| old.flag(RdevFlag::InSync));
+                count = count.saturating_add(i32::from(!was));
+                if let Some(old) = member {
+                    // It works, but is to go, and not to come back.
+                    old.clear_flag(RdevFlag::InSync);
+                    old.set_flag(RdevFlag::Faulty);
+                    old.notify_state();
+                }
+                new.notify_state();
+            } else if let Some(new) = member.filter(|rdev| rebuilt(rdev)) {
                 count = count.saturating_add(1);
-                rdev.notify_state();
+                new.notify_state();
             }
         });
         self.update_degraded();

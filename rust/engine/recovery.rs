@@ -54,11 +54,11 @@ impl Source for Window<'_> {
 /// Writes a recovered row's page to a member, if it is there. A member that does not take it is
 /// noted; an error if the row or the array is lost with that.
 pub(super) fn write_member(array: &Array, slot: usize, row: DevSector, page: &Page) -> Result {
-    let Some(member) = array.members.get(slot) else {
-        return Ok(());
-    };
-    let ok = member.page_io(row.get(), page, true, false).is_ok();
-    take_end(array, &member, row, ok)
+    for member in array.members.both(slot).into_iter().flatten() {
+        let ok = member.page_io(row.get(), page, true, false).is_ok();
+        take_end(array, &member, row, ok)?;
+    }
+    Ok(())
 }
 
 /// Rows with data in the log and no parity yet.

@@ -139,6 +139,22 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
+    /// Adds the write of a page to all devices of its role.
+    fn add(&self, round: &mut Builder<Wave>, write: Write, page: &Page) -> Result {
+        let label = Label {
+            slot: write.slot,
+            rows: write.row.get(),
+            write: true,
+            twin: false,
+        };
+        for member in self.array.members.both(write.slot).into_iter().flatten() {
+            let sector = write.row.get().wrapping_add(member.data_offset());
+            let (pool, pages) = (&self.array.member_bios, core::iter::once(page));
+            round.add(pool, member, Op::Write, sector, label, pages)?;
+        }
+        Ok(())
+    }
+
     /// Writes as many of the first `n` as can be at once, from the end, and waits; returns how many
     /// are left.
     fn write(&self, n: usize) -> Result<usize> {
@@ -154,22 +170,12 @@ impl<'a> Replay<'a> {
         let mut left = n;
         let all = self.writes.iter().zip(self.pages.iter()).take(n);
         for (write, page) in all.rev() {
-            let label = Label {
-                slot: write.slot,
-                rows: write.row.get(),
-                write: true,
-            };
-            if let Some(member) = self.array.members.get(write.slot) {
-                let sector = write.row.get().wrapping_add(member.data_offset());
-                let pages = core::iter::once(page);
-                let pool = &self.array.member_bios;
-                let added = round.add(pool, member, Op::Write, sector, label, pages);
-                if added.is_err() && !round.is_empty() {
-                    // The others first.
-                    break;
-                }
-                added?;
+            let added = self.add(&mut round, *write, page);
+            if added.is_err() && !round.is_empty() {
+                // The others first.
+                break;
             }
+            added?;
             left = left.wrapping_sub(1);
         }
         if !round.is_empty() {

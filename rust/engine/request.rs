@@ -16,7 +16,6 @@ use crate::{
         mddev::Mddev,
         rdev::{RdevFlag, RdevRef},
     },
-    raid::stripe::Access,
 };
 use core::num::NonZeroU64;
 use kernel::sync::Arc;
@@ -202,13 +201,10 @@ impl Array {
         let (sector, slot) = this.geo.map(piece.sector());
         let n = piece.sectors();
         let end = sector.get().wrapping_add(u64::from(n));
-        let direct = if this.members.access_at(slot.index(), end) == Access::Full {
-            this.members
-                .get(slot.index())
-                .filter(|r| !r.has_badblock(sector.get(), n))
-        } else {
-            None
-        };
+        let direct = this
+            .members
+            .reader(slot.index(), end)
+            .filter(|r| !r.has_badblock(sector.get(), n));
         let Some(rdev) = direct.filter(|_| !this.is_cached(&piece)) else {
             let waits = !piece.bio().is_nowait();
             return Self::read_stripes(this, piece, waits);

@@ -248,6 +248,12 @@ impl Stripe {
         self.array.stripe_sector(self.index).get()
     }
 
+    /// The member sector behind its last.
+    pub(super) fn end(&self) -> u64 {
+        let sectors = u64::from(self.array.geo.strip_sectors());
+        self.sector().saturating_add(sectors)
+    }
+
     /// First member sector of one of its rows.
     pub(super) fn row_sector(&self, row: u32) -> DevSector {
         DevSector::new(self.sector().wrapping_add(u64::from(row).wrapping_mul(8)))

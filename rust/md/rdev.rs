@@ -392,6 +392,11 @@ impl RdevSlot {
         self.0.xchg(rdev.as_ptr() as usize, Full);
     }
 
+    /// Takes the device out of this place, when it has another one in the array.
+    pub(crate) fn clear(&self) {
+        self.0.xchg(0, Full);
+    }
+
     /// Takes the device out of the role; `EBUSY` if it is in use. In
     /// `hot_remove_disk`.
     pub(crate) fn remove(&self, rdev: &Rdev) -> Result {

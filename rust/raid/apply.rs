@@ -3,17 +3,23 @@
 //! What follows from events at once.
 
 use super::mask::RowMask;
-use super::stripe::{Access, Event, Machine, Strip};
+use super::stripe::{Access, Event, Machine, Strip, Twin};
 use core::mem::take;
 
 impl Machine<'_> {
     pub(super) fn apply(&mut self, event: Event) {
         match event {
             Event::ReadDone { slot, rows, ok } => self.read_done(slot, rows, ok),
+            Event::ReadAgain { slot, rows } => {
+                if let Some(s) = self.strips.get_mut(slot) {
+                    s.reading.remove(rows);
+                }
+            }
             Event::OpsDone { bad, failed } => self.ops_done(bad, failed),
             Event::JournalDone { rows, ok } => self.journal_done(rows, ok),
             Event::WriteDone { slot, rows, ok } => self.write_done(slot, rows, ok),
             Event::DiscardRefused { slot, rows } => self.discard_refused(slot, rows),
+            Event::TwinDone { slot, rows, ok } => self.twin_done(slot, rows, ok),
         }
     }
 
@@ -175,6 +181,12 @@ impl Machine<'_> {
             s.act.write.insert(out.minus(self.st.discard));
             s.act.discard.insert(out & self.st.discard);
             any.insert(out);
+            if s.twin != Twin::None {
+                let out = s.written & rows;
+                s.twin_writing.insert(out);
+                s.act.twin.insert(out);
+                any.insert(out);
+            }
         }
         self.acts.write |= any.any();
         self.st.in_members.insert(rows);
@@ -223,12 +235,24 @@ impl Machine<'_> {
         self.land();
     }
 
+    fn twin_done(&mut self, slot: usize, rows: RowMask, ok: bool) {
+        if let Some(s) = self.strips.get_mut(slot) {
+            let rows = rows & s.twin_writing;
+            s.twin_writing.remove(rows);
+            if !ok {
+                // What was to be given to it has not come; a user's write does without.
+                self.st.unwritten.insert(rows & self.st.syncing);
+            }
+        }
+        self.land();
+    }
+
     /// Moves rows whose last member write ended on to `landed`.
     fn land(&mut self) {
         let writing = self
             .strips
             .iter()
-            .fold(RowMask::EMPTY, |all, s| all | s.writing);
+            .fold(RowMask::EMPTY, |all, s| all | s.writing | s.twin_writing);
         let done = self.st.in_members.minus(writing);
         self.st.in_members.remove(done);
         self.st.landed.insert(done);

@@ -7,7 +7,7 @@
 //! arithmetic, decides for the one and acts for all.
 
 use super::mask::RowMask;
-use super::stripe::{Access, Machine, RmwLevel, State, Strip};
+use super::stripe::{Access, Machine, RmwLevel, State, Strip, Twin};
 
 /// How a write makes its parity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -246,14 +246,23 @@ impl Machine<'_> {
         if lost > self.st.parity() {
             return self.fail_sync(rows);
         }
+        let copy = self.strips.iter().any(|s| self.is_behind(s));
+        if lost == 0 && copy {
+            self.need(|_, s| s.twin == Twin::Behind);
+        }
         if self.fetch_needed(row, rows) == Fetch::Wait {
             return;
         }
-        if lost == 0 {
+        if lost == 0 && !copy {
             self.check_rows(rows);
         } else {
-            self.rebuild_rows(row, rows);
+            self.rebuild_rows(row, rows, lost > 0);
         }
+    }
+
+    /// Whether the sync under way gives the strip's twin what it lacks.
+    fn is_behind(&self, s: &Strip) -> bool {
+        self.policy.copy && s.twin == Twin::Behind
     }
 
     fn fail_sync(&mut self, rows: RowMask) {
@@ -281,9 +290,10 @@ impl Machine<'_> {
         self.acts.check.insert(rows);
     }
 
-    /// Computes what the members lack and writes it to those that take it.
-    fn rebuild_rows(&mut self, row: u32, rows: RowMask) {
-        self.need(|_, s| s.access != Access::Missing);
+    /// Computes what the members lack and writes it to those that take it; without `all`, only
+    /// what twins lack.
+    fn rebuild_rows(&mut self, row: u32, rows: RowMask, all: bool) {
+        self.need(|_, s| s.access != Access::Missing && (all || s.twin == Twin::Behind));
         match self.fetch(row, rows) {
             Fetch::Wait => return,
             Fetch::Lost => return self.fail_sync(rows),
@@ -303,8 +313,8 @@ impl Machine<'_> {
         self.acts.sync_done.insert(rows);
     }
 
-    /// Writes strips that are uptodate in memory but not on their member. What is
-    /// cached is left out: it goes there with its parity.
+    /// Writes strips that are uptodate in memory but not on their member, or in a sync not on its
+    /// twin. What is cached is left out: it goes there with its parity.
     fn rewrite(&mut self, row: u32, rows: RowMask) {
         let mut any = false;
         for s in self.strips.iter_mut() {
@@ -317,6 +327,15 @@ impl Machine<'_> {
             };
             if wants {
                 s.written.insert(rows);
+                any = true;
+            } else if self.st.syncing.has(row)
+                && self.policy.copy
+                && s.twin == Twin::Behind
+                && s.uptodate.has(row)
+            {
+                s.twin_writing.insert(rows);
+                s.act.twin.insert(rows);
+                self.acts.write = true;
                 any = true;
             }
         }

@@ -39,6 +39,17 @@ pub(crate) enum Access {
     Full,
 }
 
+/// The second device of a role: one that replaces the member, or that is replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Twin {
+    /// There is none.
+    None,
+    /// It takes writes, and lacks what it has not been given yet for this stripe.
+    Behind,
+    /// It takes writes, and has all that the member has here.
+    Level,
+}
+
 /// What the shell is to do with one strip's rows; see [`Actions`].
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct StripActs {
@@ -52,6 +63,8 @@ pub(crate) struct StripActs {
     pub(crate) write_alone: RowMask,
     /// Discard these rows on the member; a write to the planner.
     pub(crate) discard: RowMask,
+    /// Write these rows to the member's twin.
+    pub(crate) twin: RowMask,
     /// Copy these rows to the read bios that wait for them.
     pub(crate) fill: RowMask,
     /// Copy the write bios into these rows, as part of a write op.
@@ -68,6 +81,8 @@ pub(crate) struct StripActs {
 pub(crate) struct Strip {
     /// Refreshed by the shell before each step.
     pub(crate) access: Access,
+    /// Refreshed like `access`.
+    pub(crate) twin: Twin,
     /// Recorded as bad blocks of the member. Refreshed like `access`.
     pub(super) bad: RowMask,
     /// Of these, the ones of a member that has failed a write: they are not read, and not written,
@@ -79,6 +94,8 @@ pub(crate) struct Strip {
     pub(super) reading: RowMask,
     /// A write to the member is in flight.
     pub(super) writing: RowMask,
+    /// A write to the member's twin is in flight.
+    pub(super) twin_writing: RowMask,
     /// Belongs to the row's write that is under way.
     pub(super) written: RowMask,
     /// Read pieces wait.
@@ -109,11 +126,13 @@ impl Strip {
     pub(crate) const fn new() -> Self {
         Self {
             access: Access::Missing,
+            twin: Twin::None,
             bad: RowMask::EMPTY,
             dead: RowMask::EMPTY,
             uptodate: RowMask::EMPTY,
             reading: RowMask::EMPTY,
             writing: RowMask::EMPTY,
+            twin_writing: RowMask::EMPTY,
             written: RowMask::EMPTY,
             toread: RowMask::EMPTY,
             towrite: RowMask::EMPTY,
@@ -130,6 +149,7 @@ impl Strip {
                 write: RowMask::EMPTY,
                 write_alone: RowMask::EMPTY,
                 discard: RowMask::EMPTY,
+                twin: RowMask::EMPTY,
                 fill: RowMask::EMPTY,
                 drain: RowMask::EMPTY,
                 fail_read: RowMask::EMPTY,
@@ -233,6 +253,8 @@ pub(crate) struct Policy {
     pub(crate) hold: bool,
     /// A check writes the right parity where it finds wrong parity.
     pub(crate) repair: bool,
+    /// A sync gives twins what they lack, rather than to check.
+    pub(crate) copy: bool,
     /// Writes complete when the journal has them; nothing without a journal.
     pub(crate) write_back: bool,
     /// So many rows may be cached in this step: those that the log has promised
@@ -267,7 +289,7 @@ pub(crate) struct State {
     pub(super) in_journal: RowMask,
     /// Being written to the members.
     pub(super) in_members: RowMask,
-    /// A member that md still trusts did not take its write.
+    /// A member that md still trusts did not take its write, or a twin what it was to be given.
     pub(super) unwritten: RowMask,
     /// On the members; not reported yet.
     pub(super) landed: RowMask,
@@ -371,7 +393,7 @@ impl State {
     pub(crate) fn is_idle(&self, strips: &[Strip], policy: &Policy) -> bool {
         (self.busy | self.in_ops | self.sync_want | self.syncing | self.out_due(strips)).is_empty()
             && strips.iter().all(|s| {
-                (s.toread | s.towrite | s.reading | s.writing).is_empty()
+                (s.toread | s.towrite | s.reading | s.writing | s.twin_writing).is_empty()
                     && (!policy.may_fix || s.fixable().is_empty())
             })
     }
@@ -437,6 +459,8 @@ pub(crate) enum Event {
         rows: RowMask,
         ok: bool,
     },
+    /// A read from member `slot` failed, but the role has another device by now.
+    ReadAgain { slot: usize, rows: RowMask },
     /// The ops of the last [`Actions`] are done; `bad` rows failed the check, and
     /// the ops of `failed` rows could not be done: nothing is known of their
     /// pages.
@@ -454,6 +478,12 @@ pub(crate) enum Event {
     },
     /// Member `slot` could not discard rows: they are written there instead.
     DiscardRefused { slot: usize, rows: RowMask },
+    /// A write to the twin of member `slot` ended; one that failed is gone, or has it recorded.
+    TwinDone {
+        slot: usize,
+        rows: RowMask,
+        ok: bool,
+    },
 }
 
 /// What the shell is to do; masks of rows, and per strip [`StripActs`].

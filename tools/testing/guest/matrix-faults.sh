@@ -378,6 +378,86 @@ pulled_during_rebuild()
 	heal
 }
 
+# ---- a member that works is replaced ----
+
+# The spare is to take the place of m1, which stays until it has.
+begin_replace()
+{
+	dd if=/dev/urandom of="${DISK[$SPARE]}" bs=1M oflag=direct 2> /dev/null
+	must mdadm $MD --replace /dev/mapper/m1
+	must mdadm $MD --add-spare /dev/mapper/m$SPARE
+}
+
+# ... and the copying is half done, under writers.
+replacing()
+{
+	slow_sync
+	table 1 slow 10
+	table $SPARE slow 10
+	begin_replace
+	write_on
+	under_way recover $SPARE
+	missing_now 0
+}
+
+# m1 has been replaced, and goes.
+replaced_now()
+{
+	soon $((PATIENCE * 10)) "m1 is not replaced" is_faulty 1
+	in_sync $SPARE || fail "m$SPARE is not in sync"
+	remove 1
+	MEMBERS[1]=$SPARE
+	wait_whole
+}
+
+# Some of m1 cannot be read: that comes from the others.
+replaced()
+{
+	again
+	drop_caches
+	table 1 failing error_reads 2000 700
+	fails 1 2000 read
+	write_on
+	begin_replace
+	replaced_now
+	some_writes 50
+	written_well "when m1 is replaced"
+	data "m1 replaced"
+	heal
+}
+
+assemble_replacing()
+{
+	stop_md
+	# shellcheck disable=SC2046
+	must mdadm --assemble --run $MD \
+		$(devices "${MEMBERS[@]}" $SPARE) $(journal_words)
+	set_mode
+}
+
+pulled_during_replace()
+{
+	replacing
+	pull $SPARE dead
+	some_writes 50
+	missing_now 0
+	written_well "when the replacement dies"
+	data "the replacement is dead"
+	table $SPARE plain
+	replacing
+	written_well "while m1 is replaced"
+	assemble_replacing
+	write_on
+	under_way recover $SPARE
+	# What was begun as a copy goes on as a rebuild.
+	pull 1 dead
+	some_writes 50
+	written_well "when m1 dies while it is replaced"
+	MEMBERS[1]=$SPARE
+	data "m1 is dead, half replaced"
+	heal
+}
+
 # pulled_checked I HOW: a check is under way when I is pulled.
 pulled_checked()
 {

@@ -381,7 +381,8 @@ LEVELS=("$@")
 read -r -a FAULTS <<< "${FAULTS:-healthy one-missing two-missing \
 	read-errors-on-one read-errors-on-two write-error dead-sectors-on-two \
 	pulled-during-write \
-	pulled-during-rebuild pulled-during-check}"
+	pulled-during-rebuild pulled-during-check replaced \
+	pulled-during-replace}"
 modprobe -a dm-delay dm-flakey || fail "no dm-delay, dm-flakey"
 use "$MODULE"
 clean_up

@@ -332,6 +332,7 @@ impl World {
             rmw: RmwLevel::Cheaper,
             hold: false,
             repair: self.sync.as_ref().is_none_or(|s| s.repair),
+            copy: false,
             write_back: self.write_back,
             room: 0,
         }

@@ -3,7 +3,9 @@
 //! Single stories of a stripe, event by event: what the random worlds come by too seldom.
 
 use super::mask::RowMask;
-use super::stripe::{apply, clear, plan, Access, Actions, Event, Policy, RmwLevel, State, Strip};
+use super::stripe::{
+    apply, clear, plan, Access, Actions, Event, Policy, RmwLevel, State, Strip, Twin,
+};
 
 const POLICY: Policy = Policy {
     journal: false,
@@ -13,6 +15,7 @@ const POLICY: Policy = Policy {
     rmw: RmwLevel::Cheaper,
     hold: false,
     repair: false,
+    copy: false,
     write_back: false,
     room: 0,
 };
@@ -163,6 +166,69 @@ fn a_rebuild_needs_leave_to_write() {
     }
     assert_eq!(stripe.acts.sync_failed, row);
     assert!(!stripe.acts.write && !stripe.st.is_syncing());
+}
+
+/// A row that is copied to a member's twin is done when the twin has it, and has failed if the twin is gone.
+#[test]
+fn a_copy_ends_with_its_write() {
+    let row = RowMask::single(0);
+    for ok in [true, false] {
+        let mut stripe = Stripe::new();
+        stripe.strips[1].twin = Twin::Behind;
+        stripe.policy.copy = true;
+        assert_eq!(stripe.st.want_sync(row), row);
+        stripe.plan();
+        // Nothing else is read.
+        let reads = stripe.strips.map(|s| s.act.read);
+        assert_eq!(reads, [RowMask::EMPTY, row, RowMask::EMPTY]);
+        stripe.step(Event::ReadDone {
+            slot: 1,
+            rows: row,
+            ok: true,
+        });
+        let writes = stripe.strips.map(|s| (s.act.write, s.act.twin));
+        assert_eq!(writes[1], (RowMask::EMPTY, row));
+        assert_eq!([writes[0], writes[2]], [(RowMask::EMPTY, RowMask::EMPTY); 2]);
+        stripe.step(Event::TwinDone {
+            slot: 1,
+            rows: row,
+            ok,
+        });
+        let (done, failed) = (stripe.acts.sync_done, stripe.acts.sync_failed);
+        assert_eq!((done == row, failed == row), (ok, !ok));
+        assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
+    }
+}
+
+/// A write is done when the member and its twin have it, whichever comes last; that the twin has
+/// failed does not matter.
+#[test]
+fn a_write_waits_for_the_twin() {
+    let row = RowMask::single(0);
+    for (last, ok) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut stripe = Stripe::new();
+        stripe.strips[0].twin = Twin::Level;
+        stripe.write(row, false);
+        assert_eq!(stripe.strips.map(|s| s.act.twin == row), [true, false, false]);
+        let twin = Event::TwinDone {
+            slot: 0,
+            rows: row,
+            ok,
+        };
+        for slot in [1, 2] {
+            stripe.write_done(slot, row, true);
+        }
+        if !last {
+            stripe.step(twin);
+            assert!(stripe.acts.complete.is_empty());
+        }
+        stripe.write_done(0, row, true);
+        if last {
+            assert!(stripe.acts.complete.is_empty());
+            stripe.step(twin);
+        }
+        assert_eq!(stripe.acts.complete, row);
+    }
 }
 
 /// An event that names a member which the stripe does not have changes nothing.

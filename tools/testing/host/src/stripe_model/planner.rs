@@ -7,7 +7,7 @@
 //! of the data strips, and more policies.
 
 use super::mask::RowMask;
-use super::stripe::{plan, Access, Actions, Policy, RmwLevel, State, Strip};
+use super::stripe::{plan, Access, Actions, Policy, RmwLevel, State, Strip, Twin};
 use super::{env, Rng};
 
 /// What waits to be written of a strip's row.
@@ -147,6 +147,7 @@ pub(super) const PLAIN: Policy = Policy {
     rmw: RmwLevel::Cheaper,
     hold: false,
     repair: true,
+    copy: false,
     write_back: false,
     room: 0,
 };
@@ -682,6 +683,8 @@ fn of_row(acts: &Actions, st: &State, strips: &[Strip], row: u32) -> Vec<bool> {
             s.uptodate,
             s.reading,
             s.writing,
+            s.twin_writing,
+            s.act.twin,
             s.written,
             s.toread,
             s.towrite,
@@ -750,6 +753,14 @@ fn rows_together_are_as_rows_alone() {
         let q = (members > 2 && rng.chance(40)).then(|| (p + 1) % members);
         let mut policy = policies()[rng.below(16) as usize];
         policy.refuse_writes &= rng.chance(20);
+        policy.copy = rng.chance(30);
+        let twins: Vec<Twin> = (0..members)
+            .map(|_| match rng.below(8) {
+                0 => Twin::Behind,
+                1 => Twin::Level,
+                _ => Twin::None,
+            })
+            .collect();
         let disks: Vec<Disk> = (0..members)
             .map(|_| match rng.below(12) {
                 0 => Disk::Missing,
@@ -791,6 +802,8 @@ fn rows_together_are_as_rows_alone() {
             for (slot, one) in ones.iter().enumerate() {
                 one.put(&mut strips[slot], row);
                 one.put(&mut strips1[slot], row);
+                strips[slot].twin = twins[slot];
+                strips1[slot].twin = twins[slot];
                 if rng.chance(10) {
                     strips[slot].suspect.insert(RowMask::single(row));
                     strips1[slot].suspect.insert(RowMask::single(row));

@@ -13,7 +13,7 @@
 use super::gf::{p_of, q_of, q_part, xor, Page, Row};
 use super::mask::RowMask;
 use super::stripe::{
-    apply, clear, plan, Access, Actions, Event, Policy, RmwLevel, State, StripActs,
+    apply, clear, plan, Access, Actions, Event, Policy, RmwLevel, State, StripActs, Twin,
 };
 use super::{env, Rng};
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ struct Config {
     media_error: u64,
     /// Rows that die, and longer writes that fail for nothing.
     dead: u64,
+    /// Members are replaced.
+    twins: bool,
     journal: bool,
     journal_toggles: bool,
     journal_fails: bool,
@@ -86,6 +88,7 @@ impl Config {
             read_error,
             media_error,
             dead: 0,
+            twins: false,
             journal,
             journal_toggles: rng.chance(10),
             journal_fails: journal && !calm && rng.chance(30),
@@ -130,9 +133,11 @@ impl Config {
     }
 }
 
-/// The device of a slot.
+/// A device of a slot.
 #[derive(Clone)]
 struct Member {
+    /// No two have the same.
+    id: u64,
     content: Vec<Page>,
     /// Rows that cannot be read until they are written.
     bad: RowMask,
@@ -152,6 +157,10 @@ struct Io {
     rows: RowMask,
     write: bool,
     discard: bool,
+    /// Of the slot's second device.
+    twin: bool,
+    /// Of the device.
+    id: u64,
 }
 
 /// A read that does not go through the stripe.
@@ -161,6 +170,8 @@ struct Direct {
     first: u32,
     sectors: u32,
     start: u64,
+    /// Of the device.
+    id: u64,
 }
 
 /// A piece, as the engine's `Attached`.
@@ -268,6 +279,10 @@ struct World {
     directs: Vec<Direct>,
     journal: Vec<(RowMask, Vec<(usize, u32, Page)>)>,
     members: Vec<Member>,
+    /// Second devices: what replaces a member; or what is replaced, and still in sync.
+    twins: Vec<Option<Member>>,
+    /// A twin went while there was a sync.
+    twin_lost: bool,
     /// Reads that failed and were not put right by a write.
     errors: Vec<RowMask>,
     broken: bool,
@@ -314,6 +329,7 @@ struct Counts {
     rebuilds: u64,
     fixes: u64,
     bad_blocks: u64,
+    replaced: u64,
     broken: u64,
 }
 
@@ -342,6 +358,7 @@ impl World {
         if !c.skewed && seed % 4 == 0 {
             c.dead = 1 + other.below(5);
         }
+        c.twins = !c.skewed && seed % 8 < 2;
         let rows = c.rows as usize;
         let mut w = Self {
             seed,
@@ -359,6 +376,7 @@ impl World {
                 rmw: c.rmw_level(seed, 0),
                 hold: false,
                 repair: true,
+                copy: false,
                 write_back: false,
                 room: 0,
             },
@@ -378,6 +396,8 @@ impl World {
             directs: Vec::new(),
             journal: Vec::new(),
             members: Vec::new(),
+            twins: vec![None; c.members],
+            twin_lost: false,
             errors: vec![RowMask::EMPTY; c.members],
             broken: false,
             journal_dead: false,
@@ -436,6 +456,7 @@ impl World {
         for slot in 0..self.c.members {
             let content = (0..self.c.rows).map(|row| self.right(slot, row)).collect();
             self.members.push(Member {
+                id: slot as u64,
                 content,
                 bad: RowMask::EMPTY,
                 dead: RowMask::EMPTY,
@@ -468,8 +489,14 @@ impl World {
 
     // ---- members and md ----
 
+    /// The device of the slot that is read.
+    fn reader(&self, slot: usize) -> &Member {
+        let level = self.twins[slot].as_ref().filter(|twin| twin.in_sync);
+        level.unwrap_or(&self.members[slot])
+    }
+
     fn access(&self, slot: usize) -> Access {
-        let m = &self.members[slot];
+        let m = self.reader(slot);
         match (m.present, m.in_sync) {
             (false, _) => Access::Missing,
             (true, false) => Access::WriteOnly,
@@ -486,9 +513,15 @@ impl World {
     fn refresh(&mut self) {
         for slot in 0..self.c.members {
             self.strips[slot].access = self.access(slot);
-            let m = &self.members[slot];
+            let m = self.reader(slot);
             let log = if m.present { m.log } else { RowMask::EMPTY };
-            self.strips[slot].note_bad(log, m.write_error);
+            let skip = m.write_error;
+            self.strips[slot].note_bad(log, skip);
+            self.strips[slot].twin = match &self.twins[slot] {
+                None => Twin::None,
+                Some(twin) if twin.in_sync => Twin::Level,
+                Some(_) => Twin::Behind,
+            };
         }
     }
 
@@ -496,7 +529,7 @@ impl World {
     fn impaired(&self, row: u32) -> u64 {
         let mut bits = 0;
         for slot in 0..self.c.members {
-            let m = &self.members[slot];
+            let m = self.reader(slot);
             let gone = self.access(slot) != Access::Full
                 || (m.bad | m.dead | m.log).has(row)
                 || self.errors[slot].has(row);
@@ -539,6 +572,11 @@ impl World {
         self.counts.failures += 1;
         self.members[slot].present = false;
         self.members[slot].in_sync = false;
+        if let Some(twin) = self.twins[slot].take() {
+            tell!(self, "its twin takes its place");
+            self.members[slot] = twin;
+            self.twin_lost = true;
+        }
         self.policy.blocked = true;
         // A recovery is interrupted.
         self.sync_left = RowMask::EMPTY;
@@ -576,6 +614,7 @@ impl World {
             .map(|_| std::array::from_fn(|_| rng.next()))
             .collect();
         self.members[slot] = Member {
+            id: 1000 + self.now,
             content,
             bad: RowMask::EMPTY,
             dead: RowMask::EMPTY,
@@ -587,10 +626,107 @@ impl World {
         self.errors[slot] = RowMask::EMPTY;
     }
 
+    // ---- members that are replaced ----
+
+    /// Something is to replace a member that works.
+    fn add_twin(&mut self, slot: usize) {
+        let syncs = self.sync_out.any() || self.sync_left.any();
+        let whole = self.access(slot) == Access::Full && self.twins[slot].is_none();
+        if !whole || syncs || self.policy.blocked || self.broken {
+            return;
+        }
+        tell!(self, "member {slot} is to be replaced");
+        let rng = &mut self.rng;
+        let content = (0..self.c.rows)
+            .map(|_| std::array::from_fn(|_| rng.next()))
+            .collect();
+        self.twins[slot] = Some(Member {
+            id: 1000 + self.now,
+            content,
+            bad: RowMask::EMPTY,
+            dead: RowMask::EMPTY,
+            log: RowMask::EMPTY,
+            write_error: false,
+            present: true,
+            in_sync: false,
+        });
+    }
+
+    fn lose_twin(&mut self, slot: usize) {
+        if self.twins[slot].take().is_some() {
+            tell!(self, "the twin of member {slot} goes");
+            self.twin_lost = true;
+            self.policy.blocked = true;
+            self.sync_failed = true;
+            self.sync_left = RowMask::EMPTY;
+        }
+    }
+
+    /// Twins that have been given all are what is read from now on.
+    fn level_twins(&mut self) {
+        for slot in 0..self.c.members {
+            let Some(twin) = &mut self.twins[slot] else {
+                continue;
+            };
+            if twin.in_sync || self.members[slot].present && !self.members[slot].in_sync {
+                continue;
+            }
+            tell!(self, "the twin of member {slot} has all");
+            self.counts.replaced += 1;
+            twin.in_sync = true;
+            self.errors[slot] = RowMask::EMPTY;
+            for row in 0..self.c.rows {
+                self.judge_rebuilt(slot, row);
+            }
+        }
+    }
+
+    /// What was replaced goes, and what replaced it takes its place.
+    fn retire(&mut self, slot: usize) {
+        if self.twins[slot].as_ref().is_some_and(|twin| twin.in_sync) {
+            tell!(self, "member {slot} goes, it is replaced");
+            self.members[slot] = self.twins[slot].take().unwrap();
+        }
+    }
+
+    /// The device of an I/O, if it is still there.
+    fn device(&mut self, io: &Io) -> Option<&mut Member> {
+        let member = &mut self.members[io.slot];
+        if member.id == io.id {
+            return member.present.then_some(member);
+        }
+        self.twins[io.slot].as_mut().filter(|twin| twin.id == io.id)
+    }
+
+    /// The end of a write to a twin, or to what is no member any more.
+    fn end_other_write(&mut self, io: Io, pages: &[Page]) -> bool {
+        let fails = self.c.fail > 0 && self.rng.chance(self.c.fail);
+        let other = !io.twin && self.access(io.slot) == Access::Full;
+        let Some(device) = self.device(&io) else {
+            return other;
+        };
+        if fails && io.twin {
+            if self.members[io.slot].id == io.id {
+                // It is the member by now.
+                self.fail_rows(io, pages, true);
+            }
+            self.lose_twin(io.slot);
+            return false;
+        }
+        for (row, page) in io.rows.iter().zip(pages) {
+            device.content[row as usize] = *page;
+        }
+        device.log.remove(io.rows);
+        device.bad.remove(io.rows);
+        true
+    }
+
     // ---- syncs ----
 
     fn spare_waits(&self) -> bool {
+        let behind = |twin: &Option<Member>| twin.as_ref().is_some_and(|t| !t.in_sync);
         (0..self.c.members).any(|s| self.access(s) == Access::WriteOnly)
+            || self.twins.iter().any(behind)
     }
 
     fn start_sync(&mut self) {
@@ -611,6 +747,8 @@ impl World {
             self.sync_left = RowMask::range(start, n);
         }
         self.sync_failed = false;
+        self.twin_lost = false;
+        self.policy.copy = self.rebuild;
         let rows = self.sync_left;
         tell!(
             self,
@@ -674,9 +812,11 @@ impl World {
             return;
         }
         self.rebuild = false;
+        self.policy.copy = false;
         if self.sync_failed {
             return;
         }
+        self.level_twins();
         for slot in 0..self.c.members {
             if self.access(slot) == Access::WriteOnly {
                 tell!(self, "member {slot} is rebuilt");
@@ -693,12 +833,13 @@ impl World {
     fn judge_rebuilt(&self, slot: usize, row: u32) {
         let written = self.parts.iter().any(|p| p.write && p.busy.has(row))
             || self.ios.iter().any(|(io, _)| io.write && io.rows.has(row));
-        if written || self.broken || self.members[slot].log.has(row) {
+        let m = self.reader(slot);
+        if written || self.broken || m.log.has(row) {
             return;
         }
         judge!(
             self,
-            self.members[slot].content[row as usize] == self.right(slot, row),
+            m.content[row as usize] == self.right(slot, row),
             "rebuilt member is wrong: slot {slot} row {row}"
         );
     }
@@ -726,6 +867,7 @@ impl World {
             judge!(
                 self,
                 self.ops_failed.has(row)
+                    || self.twin_lost
                     || self.sync_impaired[row as usize].count_ones() as usize > self.c.parity(),
                 "sync failed for no good reason: row {row}"
             );
@@ -740,7 +882,7 @@ impl World {
                 continue;
             }
             for slot in 0..self.c.members {
-                let m = &self.members[slot];
+                let m = self.reader(slot);
                 let there = m.present && (m.in_sync || self.rebuild);
                 if there && !(m.bad | m.log).has(row) {
                     judge!(
@@ -900,6 +1042,7 @@ impl World {
             first,
             sectors,
             start: self.now,
+            id: self.reader(slot).id,
         });
     }
 
@@ -911,8 +1054,8 @@ impl World {
         let d = self.directs.swap_remove(i);
         let mut part = self.part(d.slot, d.first, d.sectors, false);
         part.start = d.start;
-        let m = &self.members[d.slot];
-        let failed = !m.present || (part.todo & (m.bad | m.dead | m.log)).any();
+        let m = self.reader(d.slot);
+        let failed = !m.present || m.id != d.id || (part.todo & (m.bad | m.dead | m.log)).any();
         if failed {
             tell!(self, "direct read of slot {} failed", d.slot);
             self.again = true;
@@ -923,7 +1066,7 @@ impl World {
         }
         for i in 0..part.data.len() {
             let at = part.first as usize + i;
-            part.data[i] = self.members[d.slot].content[at / 8][at % 8];
+            part.data[i] = self.reader(d.slot).content[at / 8][at % 8];
         }
         self.judge_read(&part, false);
     }
@@ -1113,9 +1256,9 @@ impl World {
             );
             judge!(
                 self,
-                ((t.acts.write | t.acts.write_alone | t.acts.discard)
-                    & self.in_flight(slot, true))
-                .is_empty(),
+                ((t.acts.write | t.acts.write_alone | t.acts.discard) & self.writing(slot, false))
+                    .is_empty()
+                    && (t.acts.twin & self.writing(slot, true)).is_empty(),
                 "second write of a page in flight: slot {slot}"
             );
             judge!(
@@ -1124,6 +1267,13 @@ impl World {
                 "written and discarded: slot {slot}"
             );
         }
+    }
+
+    /// Writes of one of the slot's devices.
+    fn writing(&self, slot: usize, twin: bool) -> RowMask {
+        let ios = self.ios.iter().map(|(io, _)| io);
+        let ios = ios.filter(|io| io.slot == slot && io.write && io.twin == twin);
+        ios.fold(RowMask::EMPTY, |all, io| all | io.rows)
     }
 
     fn in_flight(&self, slot: usize, write: bool) -> RowMask {
@@ -1230,9 +1380,17 @@ impl World {
                 "acknowledged, but not on the member: slot {slot} row {row}"
             );
         }
+        for slot in 0..self.c.members {
+            let level = self.twins[slot].as_ref().filter(|twin| twin.in_sync);
+            judge!(
+                self,
+                level.is_none_or(|t| t.log.has(row) || t.content[r] == self.right(slot, row)),
+                "acknowledged, but not on the twin: slot {slot} row {row}"
+            );
+        }
         // The same by another way: from what is left, all data can be had.
         let page = |s: &usize| {
-            let m = &self.members[*s];
+            let m = self.reader(*s);
             (m.in_sync && !(m.bad | m.log).has(row)).then(|| m.content[r])
         };
         let mut left = Row {
@@ -1319,12 +1477,42 @@ impl World {
                         rows,
                         write,
                         discard: write && acts.discard.has(start),
+                        twin: false,
+                        id: self.members[slot].id,
                     };
-                    if self.members[slot].present {
+                    let io = if write {
+                        io
+                    } else {
+                        Io {
+                            id: self.reader(slot).id,
+                            ..io
+                        }
+                    };
+                    let there = self.members[slot].present;
+                    if there && (write || self.access(slot) == Access::Full) {
                         self.submit(io);
                     } else {
                         failed.push(io);
                     }
+                }
+            }
+            for (start, n) in if write { acts.twin } else { RowMask::EMPTY }.runs() {
+                // Or to what has taken the member's place.
+                let id = self.twins[slot].as_ref().map(|twin| twin.id);
+                let member = &self.members[slot];
+                let id = id.or(member.present.then_some(member.id));
+                let io = Io {
+                    slot,
+                    rows: RowMask::range(start, n),
+                    write,
+                    discard: false,
+                    twin: true,
+                    id: id.unwrap_or(u64::MAX),
+                };
+                if id.is_some() {
+                    self.submit(io);
+                } else {
+                    failed.push(io);
                 }
             }
         }
@@ -1361,9 +1549,10 @@ impl World {
                     io.slot
                 );
                 let m = &self.members[io.slot];
+                let level = self.twins[io.slot].as_ref().is_some_and(|t| t.in_sync);
                 judge!(
                     self,
-                    !(m.write_error && m.log.has(row)),
+                    m.id != io.id || level || !(m.write_error && m.log.has(row)),
                     "a bad block is written again: slot {} row {row}",
                     io.slot
                 );
@@ -1677,7 +1866,8 @@ impl World {
                 "page changed under I/O: {io:?} row {row}"
             );
         }
-        if io.discard && self.members[io.slot].present && self.rng.chance(30) {
+        let member = self.members[io.slot].id == io.id;
+        if io.discard && member && self.members[io.slot].present && self.rng.chance(30) {
             // Of what it refused, a member may have discarded a part.
             self.counts.refused += 1;
             self.members[io.slot].content[io.rows.0.trailing_zeros() as usize] = [0; 8];
@@ -1686,12 +1876,19 @@ impl World {
                 rows: io.rows,
             });
         }
-        let ok = if io.write {
+        let ok = if io.write && (io.twin || !member) {
+            self.end_other_write(io, &pages)
+        } else if io.write {
             self.end_write(io, &pages)
         } else {
             self.end_read(io)
         };
         self.note_impaired();
+        let other = self.reader(io.slot).id != io.id && self.access(io.slot) == Access::Full;
+        if !io.write && !ok && other {
+            let (slot, rows) = (io.slot, io.rows);
+            return self.event(Event::ReadAgain { slot, rows });
+        }
         self.event(end_event(io, ok));
     }
 
@@ -1705,14 +1902,15 @@ impl World {
                 self.members[io.slot].content[io.rows.0.trailing_zeros() as usize] = pages[0];
             }
             self.fail_member(io.slot);
-            return false;
+            return self.access(io.slot) == Access::Full;
         }
         let long = io.rows.count() > 1;
+        let level = self.twins[io.slot].as_ref().is_some_and(|t| t.in_sync);
         let dead = (self.members[io.slot].dead & io.rows).any();
         let odd = self.c.dead > 0 && long && self.rng.chance(self.c.dead);
         if !gone && (dead || odd) {
-            self.fail_rows(io, pages);
-            return false;
+            self.fail_rows(io, pages, level);
+            return level;
         }
         for (row, page) in io.rows.iter().zip(pages) {
             self.members[io.slot].content[row as usize] = *page;
@@ -1727,15 +1925,15 @@ impl World {
     }
 
     /// A write fails, and the member stays: of a longer one some rows may be there, and a single one
-    /// is recorded.
-    fn fail_rows(&mut self, io: Io, pages: &[Page]) {
+    /// is recorded, or all that nobody will try again.
+    fn fail_rows(&mut self, io: Io, pages: &[Page], level: bool) {
         for (row, page) in io.rows.iter().zip(pages) {
             let m = &mut self.members[io.slot];
             if !m.dead.has(row) && self.rng.chance(50) {
                 m.content[row as usize] = *page;
             }
         }
-        if io.rows.count() == 1 {
+        if io.rows.count() == 1 || level {
             tell!(self, "a bad block is recorded");
             self.counts.bad_blocks += 1;
             self.policy.blocked = true;
@@ -1745,18 +1943,20 @@ impl World {
     }
 
     fn end_read(&mut self, io: Io) -> bool {
-        let gone = !self.members[io.slot].present;
-        let m = &self.members[io.slot];
+        let of_twin = self.twins[io.slot].as_ref().filter(|t| t.id == io.id);
+        let m = of_twin.unwrap_or(&self.members[io.slot]).clone();
+        let gone = !m.present || m.id != io.id;
         let bad = ((m.bad | m.dead | m.log) & io.rows).any();
-        if bad || self.rng.chance(self.c.read_error) || (gone && self.rng.chance(70)) {
+        let gone = gone && (m.id != io.id || self.rng.chance(70));
+        if bad || self.rng.chance(self.c.read_error) || gone {
             // After a longer read each row is tried alone.
-            if !gone && io.rows.count() == 1 {
+            if !gone && io.rows.count() == 1 && self.reader(io.slot).id == io.id {
                 self.errors[io.slot].insert(io.rows);
             }
             return false;
         }
         for row in io.rows.iter() {
-            self.pages[io.slot][row as usize] = self.members[io.slot].content[row as usize];
+            self.pages[io.slot][row as usize] = m.content[row as usize];
         }
         self.garbage[io.slot].remove(io.rows);
         true
@@ -1849,6 +2049,9 @@ impl World {
             98 if self.c.journal_toggles && !self.journal_dead => {
                 self.policy.journal = !self.policy.journal;
             }
+            98 if self.c.twins && self.rng.chance(50) => self.add_twin(slot),
+            98 if self.c.twins && self.rng.chance(30) => self.lose_twin(slot),
+            98 if self.c.twins && self.rng.chance(60) => self.retire(slot),
             99 => self.evict(),
             _ => {}
         }
@@ -1945,7 +2148,7 @@ impl World {
         }
         for slot in 0..self.c.members {
             for row in 0..self.c.rows {
-                let m = &self.members[slot];
+                let m = self.reader(slot);
                 judge!(
                     self,
                     !m.in_sync
@@ -1965,13 +2168,11 @@ impl World {
 }
 
 fn end_event(io: Io, ok: bool) -> Event {
-    let Io {
-        slot, rows, write, ..
-    } = io;
-    if write {
-        Event::WriteDone { slot, rows, ok }
-    } else {
-        Event::ReadDone { slot, rows, ok }
+    let Io { slot, rows, .. } = io;
+    match (io.write, io.twin) {
+        (false, _) => Event::ReadDone { slot, rows, ok },
+        (true, false) => Event::WriteDone { slot, rows, ok },
+        (true, true) => Event::TwinDone { slot, rows, ok },
     }
 }
 
@@ -2009,6 +2210,7 @@ fn story_of(acts: &Actions, tasks: &[Task]) -> String {
             ("write", a.write),
             ("write_alone", a.write_alone),
             ("discard", a.discard),
+            ("twin", a.twin),
             ("fill", a.fill),
             ("drain", a.drain),
             ("fail_read", a.fail_read),
@@ -2106,5 +2308,6 @@ fn add(total: &mut Counts, c: Counts) {
     total.rebuilds += c.rebuilds;
     total.fixes += c.fixes;
     total.bad_blocks += c.bad_blocks;
+    total.replaced += c.replaced;
     total.broken += c.broken;
 }

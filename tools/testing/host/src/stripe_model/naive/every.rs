@@ -3,7 +3,7 @@
 //! Every row without a write-back cache.
 
 use super::super::planner::{combine, policies, put_phase, Disk, One, Phase, PLAIN};
-use super::super::stripe::{Policy, State, Strip};
+use super::super::stripe::{Policy, State, Strip, Twin};
 use super::super::{env, Rng};
 use super::look::{look as look_at, Tally};
 
@@ -16,11 +16,19 @@ struct Place {
 }
 
 fn look(ones: &[One], place: Place, policy: &Policy, tally: &mut Tally) {
+    look_with(ones, place, &[], policy, tally);
+}
+
+/// The same with twins of the first members.
+fn look_with(ones: &[One], place: Place, twins: &[Twin], policy: &Policy, tally: &mut Tally) {
     let mut st = State::new(1, place.p, place.q);
     let mut strips = [Strip::new(); 8];
     let strips = &mut strips[..ones.len()];
     for (one, s) in ones.iter().zip(strips.iter_mut()) {
         one.put(s, 0);
+    }
+    for (twin, s) in twins.iter().zip(strips.iter_mut()) {
+        s.twin = *twin;
     }
     put_phase(place.phase, &mut st, strips, 0);
     look_at(&mut st, strips, 1, policy, tally);
@@ -92,6 +100,32 @@ fn every_row_of_few_members_is_planned_as_by_hand() {
     assert_eq!(two.states, 2 * 102 * 17 * times);
     assert_eq!(six.states, 2 * 102 * 17 * 17 * times);
     assert_eq!(six.waits.len(), 6);
+}
+
+#[test]
+fn every_row_of_two_members_with_twins_is_planned_as_by_hand() {
+    const TWINS: [Twin; 3] = [Twin::None, Twin::Behind, Twin::Level];
+    let slots = [One::all(false), One::all(true)];
+    let mut tally = Tally::default();
+    for phase in PHASES {
+        for bits in 0..8u32 {
+            let policy = Policy {
+                copy: bits & 1 != 0,
+                blocked: bits & 2 != 0,
+                may_fix: bits & 4 != 0,
+                ..PLAIN
+            };
+            for twins in 0..9 {
+                let twins = [TWINS[twins / 3], TWINS[twins % 3]];
+                let (p, q) = (1, None);
+                combine(&slots, &[true, false], false, &mut |ones| {
+                    look_with(ones, Place { p, q, phase }, &twins, &policy, &mut tally)
+                });
+            }
+        }
+    }
+    tally.tell("2 members with twins");
+    assert_eq!(tally.states, 102 * 17 * 7 * 8 * 9);
 }
 
 #[test]

@@ -227,7 +227,7 @@ impl Look<'_> {
         // What puts a page right is nobody's, and ends without a word.
         let reported = st.landed.has(row) && !self.st.landed.has(row);
         let did =
-            began || reported || found.any(|c| c.read || c.write || c.fill || c.refuse || c.drain);
+            began || reported || found.any(|c| c.read || c.write || c.twin_write || c.fill || c.refuse || c.drain);
         let held = found.deeds == [Deed::Hold];
         if did || !held && !found.deeds.is_empty() {
             tally.begun += 1;
@@ -284,7 +284,7 @@ pub(super) fn look(
     }
     let any = |f: fn(&Strip) -> bool| strips.iter().any(f);
     assert_eq!(acts.read, any(|s| (s.act.read | s.act.read_alone).any()));
-    assert_eq!(acts.write, any(|s| s.act.write.any()));
+    assert_eq!(acts.write, any(|s| (s.act.write | s.act.twin).any()));
     assert_eq!(acts.fill, any(|s| s.act.fill.any()));
     assert_eq!(acts.fail_read, any(|s| s.act.fail_read.any()));
     assert!(acts.cache.count() <= policy.room);

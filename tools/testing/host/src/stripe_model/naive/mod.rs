@@ -21,7 +21,8 @@
 //!    that is cached, what counts as there is the second page, until the row is written out. Nothing
 //!    is computed of a row that is stuck, and nothing while data is on its way to the cache.
 //! 5. A sync reads all that can be read, and then compares; or if something cannot be read, computes
-//!    it and writes it where it is lacking.
+//!    it and writes it where it is lacking. A sync that copies gives each twin what it lacks, and if all
+//!    can be read, reads no more than that. What is written to a member is written to its twin.
 //! 6. A write that may not begin waits, or fails (more members gone than parity, with those of which the
 //!    row is a bad block that is not written; no journal; or the row is stuck).
 //!    With room in the cache it is cached, unless it is of the whole row and nothing is cached yet; only
@@ -42,7 +43,7 @@ mod look;
 mod reach;
 mod walk;
 
-use super::stripe::{Access, Actions, Policy, RmwLevel, State, Strip};
+use super::stripe::{Access, Actions, Policy, RmwLevel, State, Strip, Twin};
 use std::fmt::{Debug, Formatter, Result};
 
 /// A strip's page of the row.
@@ -57,6 +58,11 @@ struct Cell {
     recorded: bool,
     /// One that is not to be written.
     dead: bool,
+    /// The role has a second device, which takes writes.
+    twin: bool,
+    /// It lacks what it is not given here.
+    behind: bool,
+    twin_going: bool,
     here: bool,
     /// Newer than what the member holds.
     cached: bool,
@@ -72,6 +78,7 @@ struct Cell {
     // What is decided.
     read: bool,
     write: bool,
+    twin_write: bool,
     fill: bool,
     refuse: bool,
     drain: bool,
@@ -88,6 +95,9 @@ impl Debug for Cell {
             (self.bad, "bad"),
             (self.recorded, "recorded"),
             (self.dead, "dead"),
+            (self.twin, "twin"),
+            (self.behind, "behind"),
+            (self.twin_going, "twin_going"),
             (self.here, "here"),
             (self.cached, "cached"),
             (self.old, "old"),
@@ -99,6 +109,7 @@ impl Debug for Cell {
             (self.overwrite, "overwrite"),
             (self.read, "READ"),
             (self.write, "WRITE"),
+            (self.twin_write, "TWIN_WRITE"),
             (self.fill, "FILL"),
             (self.refuse, "REFUSE"),
             (self.drain, "DRAIN"),
@@ -258,6 +269,9 @@ impl Row {
             bad: s.read_error.has(row),
             recorded: s.bad.has(row),
             dead: s.dead.has(row),
+            twin: s.twin != Twin::None,
+            behind: s.twin == Twin::Behind,
+            twin_going: s.twin_writing.has(row),
             here: s.uptodate.has(row),
             cached: s.cached.has(row),
             old: s.old.has(row),
@@ -301,6 +315,7 @@ impl Row {
         for (c, s) in found.cells.iter_mut().zip(strips) {
             c.read = (s.act.read | s.act.read_alone).has(row);
             c.write = s.act.write.has(row);
+            c.twin_write = s.act.twin.has(row);
             c.fill = s.act.fill.has(row);
             c.refuse = s.act.fail_read.has(row);
             c.drain = s.act.drain.has(row);
@@ -376,7 +391,7 @@ impl Row {
         self.write_out(policy);
         let free = !self.busy && !self.op() && !self.syncing;
         if free && policy.may_fix && !policy.blocked {
-            self.put_right(false);
+            self.put_right(None);
         }
         self.deeds.sort();
     }
@@ -495,10 +510,14 @@ impl Row {
     fn sync(&mut self, policy: &Policy) {
         let unreadable = self.count(|c| !c.readable());
         let mut fails = unreadable > self.max_lost;
-        if !fails && self.fetch(&self.those(Cell::readable)) != Got::All {
+        let copy = policy.copy && self.any(|c| c.behind);
+        // To copy takes only what is copied.
+        let little = copy && unreadable == 0;
+        let wanted = self.those(|c| if little { c.behind } else { c.readable() });
+        if !fails && self.fetch(&wanted) != Got::All {
             return;
         }
-        if !fails && unreadable == 0 {
+        if !fails && unreadable == 0 && !copy {
             self.job = Job::Check;
             for c in self.cells.iter_mut().filter(|c| c.parity) {
                 c.here = false;
@@ -506,7 +525,7 @@ impl Row {
             return self.deeds.push(Deed::Check);
         }
         if !fails {
-            match self.fetch(&self.those(|c| !c.missing)) {
+            match self.fetch(&self.those(|c| !c.missing && (!little || c.behind))) {
                 Got::All => fails = !policy.may_fix,
                 Got::NotYet => return,
                 Got::Never => fails = true,
@@ -517,21 +536,25 @@ impl Row {
             self.deeds.push(Deed::SyncFailed);
             return self.ask_again();
         }
-        if !policy.blocked && !self.put_right(true) {
+        if !policy.blocked && !self.put_right(Some(policy.copy)) {
             self.syncing = false;
             self.deeds.push(Deed::SyncDone);
         }
     }
 
-    /// Writes what members lack; whether there is anything.
-    fn put_right(&mut self, rebuild: bool) -> bool {
+    /// Writes what members lack, and in a sync that says so what twins lack; whether there is anything.
+    fn put_right(&mut self, sync: Option<bool>) -> bool {
+        let mut any = false;
         for c in self.cells.iter_mut() {
-            let lacks = rebuild && !c.in_sync && !c.missing && !c.dead && c.here;
+            let lacks = sync.is_some() && !c.in_sync && !c.missing && !c.dead && c.here;
             if lacks || c.to_fix() {
                 (c.write, c.going, c.mine) = (true, true, true);
+                (c.twin_write, c.twin_going) = (c.twin, c.twin);
+            } else if sync == Some(true) && c.behind && c.here {
+                (c.twin_write, c.twin_going) = (true, true);
             }
+            any |= c.write || c.twin_write;
         }
-        let any = self.any(|c| c.write);
         self.busy |= any;
         self.in_members |= any;
         any

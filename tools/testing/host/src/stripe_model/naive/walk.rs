@@ -6,7 +6,7 @@
 //! are worth. Every step ends with a look of the planner, and every row of it is judged.
 
 use super::super::mask::RowMask;
-use super::super::stripe::{apply, clear, Access, Actions, Event, Policy, State, Strip};
+use super::super::stripe::{apply, clear, Access, Actions, Event, Policy, State, Strip, Twin};
 use super::super::{env, Rng};
 use super::look::{look, Tally};
 use super::reach::policies;
@@ -57,8 +57,8 @@ impl Walk {
     /// Some of what is under way ends.
     fn end(&mut self, policy: &Policy, acts: &mut Actions) {
         let (some, ok) = (self.rows(), self.ok());
-        let what = self.rng.below(4);
-        let members = if what < 2 { self.strips.len() } else { 1 };
+        let what = self.rng.below(5);
+        let members = if what < 3 { self.strips.len() } else { 1 };
         for slot in 0..members {
             let ok = ok || self.rng.chance(50);
             let s = &self.strips[slot];
@@ -77,7 +77,12 @@ impl Walk {
                     rows: some & s.writing,
                     ok,
                 },
-                2 => Event::JournalDone { rows: some, ok },
+                2 => Event::TwinDone {
+                    slot,
+                    rows: some & s.twin_writing,
+                    ok,
+                },
+                3 => Event::JournalDone { rows: some, ok },
                 _ if ok => Event::OpsDone {
                     bad: some & RowMask(self.rng.next()),
                     failed: RowMask::EMPTY,
@@ -96,7 +101,7 @@ impl Walk {
         let slot = self.rng.below(self.strips.len() as u64) as usize;
         let rows = self.rows();
         let parity = self.st.is_parity(slot);
-        match self.rng.below(22) {
+        match self.rng.below(24) {
             0 if parity => self.st.attach_discard(&mut self.strips, rows),
             0..=3 if !parity => self.st.attach_read(&mut self.strips, slot, rows),
             4..=13 if !parity => {
@@ -117,6 +122,8 @@ impl Walk {
                 self.strips[slot].note_bad(rows, skip);
             }
             21 => self.strips[slot].note_bad(RowMask::EMPTY, false),
+            22 => self.strips[slot].twin = [Twin::Behind, Twin::Level][self.rng.below(2) as usize],
+            23 => self.strips[slot].twin = Twin::None,
             _ => {}
         }
     }
@@ -131,6 +138,9 @@ impl Walk {
                 if mood.refuse_writes && self.rng.chance(80) {
                     mood = policies[0];
                 }
+            }
+            if self.rng.chance(5) {
+                mood.copy = !mood.copy;
             }
             if mood.room > 0 {
                 mood.room = [1, 3, 10, 64][self.rng.below(4) as usize];

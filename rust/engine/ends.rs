@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How I/O of the members ended, and what md is told of what failed.
+
+use super::{array::Array, members::Device, stripe::Stripe};
+use crate::{
+    block::round::{Done, Label, Op},
+    lib::clock::warn_limited,
+    md::rdev::{Rdev, RdevFlag},
+    raid::{mask::RowMask, stripe::Event},
+};
+use kernel::prelude::*;
+
+/// What a bio of these rows is about.
+pub(super) fn label((slot, device): (usize, Device), rows: RowMask, op: Op) -> Label {
+    Label {
+        slot,
+        rows: rows.0,
+        write: op != Op::Read,
+        twin: device == Device::Twin,
+    }
+}
+
+/// The event that tells its end.
+pub(super) fn end_event(label: Label, ok: bool) -> Event {
+    let (slot, rows) = (label.slot, RowMask(label.rows));
+    match (label.write, label.twin) {
+        (false, _) => Event::ReadDone { slot, rows, ok },
+        (true, false) => Event::WriteDone { slot, rows, ok },
+        (true, true) => Event::TwinDone { slot, rows, ok },
+    }
+}
+
+impl Stripe {
+    /// Takes in how the bios of a round ended.
+    pub(super) fn take_ends(&self, done: Done<Stripe>) {
+        for ended in done {
+            let label = ended.label;
+            if !ended.ok && ended.discard {
+                self.discard_refused(ended, RowMask(label.rows));
+                continue;
+            }
+            let ok = match (ended.ok, label.write) {
+                (true, false) => true,
+                (true, true) => {
+                    self.clear_badblocks(&ended.rdev, RowMask(label.rows));
+                    true
+                }
+                (false, false) => {
+                    let (slot, rows) = (label.slot, RowMask(label.rows));
+                    self.read_failed(&ended.rdev, rows);
+                    let members = &self.array().members;
+                    if members.has_other(slot, self.end(), &ended.rdev) {
+                        self.event(Event::ReadAgain { slot, rows });
+                        continue;
+                    }
+                    false
+                }
+                (false, true) => self.write_failed(&ended.rdev, label),
+            };
+            drop(ended.rdev);
+            self.event(end_event(label, ok));
+        }
+    }
+
+    /// What was written well is no bad block any more.
+    fn clear_badblocks(&self, rdev: &Rdev, rows: RowMask) {
+        for (start, n) in rows.runs() {
+            let first = self.row_sector(start).get();
+            rdev.clear_badblock(first, n.saturating_mul(8));
+        }
+    }
+
+    fn read_failed(&self, rdev: &Rdev, rows: RowMask) {
+        if !rdev.flag(RdevFlag::Faulty) {
+            warn_limited!(
+                "{}: {}: read failed at member sector {}; rebuilding it from the other members\n",
+                self.array().mddev.name(),
+                rdev.name(),
+                self.row_sector(rows.lowest().unwrap_or(0)).get()
+            );
+        }
+    }
+
+    /// A write failed. Whether the role has what was written all the same: on its other device, the
+    /// write of which is counted by itself. Else a write of several rows is repeated row by row by the
+    /// planner, and only then md is told.
+    fn write_failed(&self, rdev: &Rdev, label: Label) -> bool {
+        let rows = RowMask(label.rows);
+        let members = &self.array().members;
+        let other = members.has_other(label.slot, self.end(), rdev);
+        if rows.count() == 1 || other || label.twin {
+            for row in rows.iter() {
+                if !rdev.flag(RdevFlag::Faulty) {
+                    let at = self.row_sector(row).get();
+                    self.array().row_not_written(rdev, at);
+                }
+            }
+        }
+        // A twin that lacks a copy must not count as if it had it.
+        other && !label.twin
+    }
+}
+
+impl Array {
+    /// A member did not take its write of the row at member sector `at`: that is recorded as a bad
+    /// block, or if it cannot be, the member is taken out. No write is acknowledged before md has
+    /// written either to the superblocks. A replacement is taken out at once: it is meant to be good.
+    pub(crate) fn row_not_written(&self, rdev: &Rdev, at: u64) {
+        if rdev.flag(RdevFlag::Replacement) {
+            pr_err!(
+                "{}: {}: write failed at member sector {} of a replacement, which is taken out: choose another one\n",
+                self.mddev.name(),
+                rdev.name(),
+                at
+            );
+            return self.mddev.error(rdev);
+        }
+        rdev.set_flag(RdevFlag::WriteErrorSeen);
+        if !rdev.test_and_set_flag(RdevFlag::WantReplacement) {
+            self.mddev.look_for_work();
+        }
+        // Before the record, as whoever takes notice of that clears it.
+        let external = self.mddev.external() != 0;
+        if external {
+            rdev.set_flag(RdevFlag::BlockedBadBlocks);
+        }
+        if rdev.set_badblock(at, 8) {
+            warn_limited!(
+                "{}: {}: write failed at member sector {}; recorded as a bad block: the row is as if the member were missing, replace it soon\n",
+                self.mddev.name(),
+                rdev.name(),
+                at
+            );
+            return;
+        }
+        if external {
+            rdev.clear_flag(RdevFlag::BlockedBadBlocks);
+        }
+        pr_err!(
+            "{}: {}: write failed at member sector {}, and bad blocks cannot be recorded (any more); the member is taken out, replace it\n",
+            self.mddev.name(),
+            rdev.name(),
+            at
+        );
+        self.mddev.error(rdev);
+    }
+
+    /// Whether the row at member sector `at` cannot be had from its members: more of them are
+    /// missing, or have it as a bad block, than parity makes up for.
+    pub(super) fn is_row_lost(&self, at: u64) -> bool {
+        let end = at.saturating_add(8);
+        let gone = (0..self.members.len()).filter(|slot| {
+            let reader = self.members.reader(*slot, end);
+            reader.is_none_or(|rdev| rdev.has_badblock(at, 8))
+        });
+        gone.count() > usize::try_from(self.geo.parity_disks()).unwrap_or(0)
+    }
+}
