@@ -284,6 +284,12 @@ members()
 	echo "${DISK[@]:0:$n}"
 }
 
+# Where a member's data begin, in sectors.
+offset_of()
+{
+	mdadm --examine "$1" | sed -n 's/.*Data Offset : \([0-9]*\) .*/\1/p'
+}
+
 # ---- the writer ----
 
 # put [options]: write under the log; LOG is the device for it. On the debug
@@ -305,6 +311,25 @@ verify()
 	local rc=$?
 	cat /tmp/verify
 	[ $rc = 0 ] || fail "$1: $(grep -v acknowledged.writes /tmp/verify | head -n 1)"
+}
+
+# background [options]: writers under the log, meanwhile. `reap WHEN`: they have ended
+# without an error, and what they wrote is there.
+background()
+{
+	$ACK write $INITIAL --dev $MD --log "$LOG" "$@" > /tmp/background 2>&1 &
+	writer=$!
+	sleep 0.3
+}
+
+reap()
+{
+	wait "$writer"
+	local rc=$?
+	cat /tmp/background
+	[ $rc = 0 ] ||
+		fail "the writer, $1: $(grep -v writing: /tmp/background | head -n 1)"
+	verify "$1"
 }
 
 # Forget what the members' device caches hold: what a tool wrote to a member

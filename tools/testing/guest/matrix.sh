@@ -132,8 +132,7 @@ build()
 	must mdadm --create $MD --run --level="$1" --chunk=$CHUNK \
 		--raid-devices=${#MEMBERS[@]} --size=$SIZE --assume-clean \
 		$(devices "${MEMBERS[@]}") $words
-	OFFSET=$(mdadm --examine /dev/mapper/m0 |
-		sed -n 's/.*Data Offset : \([0-9]*\) .*/\1/p')
+	OFFSET=$(offset_of /dev/mapper/m0)
 	set_mode
 	put --seed $((SEED * 1000 + number)) --ops 300 --threads 6 --span 24M \
 		--fua 3 --fsync 2

@@ -17,12 +17,6 @@ CHANGED=500
 MORE=/tmp/more
 BITMAP=(--bitmap=internal --bitmap-chunk=64K)
 
-speed()
-{
-	echo "$1" > /proc/sys/dev/raid/speed_limit_max
-	echo "$1" > /proc/sys/dev/raid/speed_limit_min
-}
-
 # more [ARGS], verify_all WHEN: writes to the 1 MiB at 56 MiB; and to the first 48 MiB.
 more()
 {
@@ -54,20 +48,20 @@ ready()
 # Until the bitmap has forgotten all writes.
 bits_gone()
 {
-	local n=0
+	local n=0 bits
 	[ "$(get bitmap_type 2> /dev/null | grep -o '\[bitmap\]')" ] || return 0
 	[ -e $SYS/bitmap/time_base ] || return 0
 	echo 1 > $SYS/bitmap/time_base
-	while [ "$(bits)" != 0 ]; do
-		[ $n -lt 100 ] || fail "$(bits) bits of the bitmap stay set"
+	while bits=$(bits_of "${DISK[0]}"); [ "$bits" != 0 ]; do
+		[ $n -lt 100 ] || fail "$bits bits of the bitmap stay set"
 		sleep 0.2
 		n=$((n + 1))
 	done
 }
 
-bits()
+bits_of()
 {
-	mdadm --examine-bitmap "${DISK[0]}" |
+	mdadm --examine-bitmap "$1" |
 		sed -n 's/.*chunks), \([0-9]*\) dirty.*/\1/p'
 }
 
@@ -169,20 +163,10 @@ unchanged()
 	right "back" "${DISK[2]}"
 }
 
-background()
+# load SECONDS: writers, meanwhile; until `reap`.
+load()
 {
-	$ACK write $INITIAL --dev $MD --log "$LOG" --resume --seconds "$1" \
-		--read 20 --fua 3 > /tmp/background 2>&1 &
-	writer=$!
-	sleep 0.3
-}
-
-reap()
-{
-	wait $writer
-	local rc=$?
-	cat /tmp/background
-	[ $rc = 0 ] || fail "the writer: $(grep -v writing: /tmp/background | head -n 1)"
+	background --resume --seconds "$1" --read 20 --fua 3
 }
 
 # Out and in again, under a writer.
@@ -190,7 +174,7 @@ readd_under_load()
 {
 	local n
 	ready "$1" "${BITMAP[@]}"
-	background 5
+	load 5
 	for n in 1 2 0; do
 		must mdadm $MD --fail "${DISK[$n]}"
 		sleep 0.3
@@ -199,7 +183,7 @@ readd_under_load()
 		must mdadm $MD --re-add "${DISK[$n]}"
 		wait_whole
 	done
-	reap
+	reap "three were out under load"
 	right "after three were out under load" "${DISK[3]}"
 }
 
@@ -208,7 +192,7 @@ bitmap_changes()
 {
 	local n
 	ready 5 --bitmap=none
-	background 4
+	load 4
 	for n in 1 2 3; do
 		must mdadm --grow $MD --bitmap=internal --bitmap-chunk=64K
 		[ -d $SYS/bitmap ] || fail "there is no bitmap"
@@ -217,7 +201,7 @@ bitmap_changes()
 		sleep 0.1
 	done
 	must mdadm --grow $MD --bitmap=internal --bitmap-chunk=64K
-	reap
+	reap "bitmaps came and went"
 	bits_gone
 	must mdadm $MD --fail "${DISK[1]}"
 	more --resume --ops 100
@@ -242,7 +226,7 @@ crash()
 	wait_idle
 	put --seed "$SEED" --ops 60 --threads 8 --span 4M
 	bits_gone
-	background 30
+	load 30
 	for n in 0 2 1; do
 		dmsetup suspend --nolockfs m$n
 	done
@@ -270,12 +254,6 @@ crash()
 	verify "after a crash, and a member missing"
 }
 
-bits_of()
-{
-	mdadm --examine-bitmap "$1" |
-		sed -n 's/.*chunks), \([0-9]*\) dirty.*/\1/p'
-}
-
 # ---- spares ----
 
 # A spare waits, takes over, and what it replaced is a spare later.
@@ -289,12 +267,12 @@ spares()
 	truncate -s 4M $MORE
 	put --seed "$SEED" --ops 200 --threads 6 --span 48M
 	more --ops 40
-	background 3
+	load 3
 	for disk in "${lost[@]}"; do
 		must mdadm $MD --fail "$disk"
 	done
 	wait_whole
-	reap
+	reap "spares took over"
 	verify_all "spares took over"
 	no_mismatch "spares took over"
 	must mdadm $MD --remove "${lost[@]}"
@@ -373,12 +351,8 @@ refusals()
 # written; the members begin with what is read from SOURCE. Parity by read-modify-write wherever it may be.
 lockless()
 {
-	local n source=$1
+	junk 4 "$1"
 	shift
-	for n in 0 1 2 3; do
-		dd if="$source" of="${DISK[$n]}" bs=1M oflag=direct \
-			2> /dev/null
-	done
 	create 5 4 64 - $SIZE --bitmap=lockless "$@"
 	echo 2 > $SYS/rmw_level
 	truncate -s 4M $MORE
@@ -402,11 +376,7 @@ lockless()
 # A member fails before what was written is synced: parity was made of all data of the row.
 lockless_unsynced()
 {
-	local n
-	for n in 0 1 2 3; do
-		dd if=/dev/urandom of="${DISK[$n]}" bs=1M oflag=direct \
-			2> /dev/null
-	done
+	junk 4
 	create 5 4 64 - $SIZE --bitmap=lockless
 	echo 2 > $SYS/rmw_level
 	echo frozen > $SYS/sync_action

@@ -9,12 +9,6 @@ LOG=${DISK[7]}
 INITIAL=--any-initial
 SIZE=24576
 
-speed()
-{
-	echo "$1" > /proc/sys/dev/raid/speed_limit_max
-	echo "$1" > /proc/sys/dev/raid/speed_limit_min
-}
-
 ends_of()
 {
 	must python3 /lab/guest/ends.py "$@"
@@ -109,30 +103,13 @@ suspended()
 	no_mismatch "after a suspended range"
 }
 
-background()
-{
-	$ACK write $INITIAL --dev $MD --log "$LOG" --seed "$SEED" --span 48M \
-		--threads 6 --seconds "$1" --read 20 --fua 3 \
-		> /tmp/background 2>&1 &
-	writer=$!
-	sleep 0.3
-}
-
-reap()
-{
-	wait $writer
-	local rc=$?
-	cat /tmp/background
-	[ $rc = 0 ] || fail "the writer: $(grep -v writing: /tmp/background | head -n 1)"
-	verify "$1"
-}
-
 # Everything that makes requests wait, again and again, under a writer.
 suspended_under_load()
 {
 	local n=0
 	create 5 4 64 - $SIZE --force
-	background 5
+	background --seed "$SEED" --span 48M --threads 6 --seconds 5 --read 20 \
+		--fua 3
 	while kill -0 $writer 2> /dev/null; do
 		echo 1000 > $SYS/suspend_lo
 		echo 70000 > $SYS/suspend_hi
@@ -155,7 +132,7 @@ suspended_under_load()
 # A frozen array syncs nothing, and takes writes; idle lets it go on.
 frozen()
 {
-	junk
+	junk 6
 	speed 4000
 	create 5 4 64 - $SIZE --force
 	sleep 1
@@ -198,7 +175,7 @@ unsynced()
 	write-*) options+=(--write-journal "${DISK[6]}") ;;
 	grown) size=$((SIZE / 4)) options+=(--assume-clean) ;;
 	esac
-	junk
+	junk 6
 	speed 1000
 	create "$1" $(($1 == 6 ? 6 : 4)) 64 - $size "${options[@]}"
 	echo frozen > $SYS/sync_action
@@ -220,15 +197,6 @@ unsynced()
 	[ "$(get resync_start)" != none ] || fail "the sync is over already"
 	must mdadm $MD --fail "${DISK[3]}"
 	verify "a member failed before the sync"
-}
-
-junk()
-{
-	local n
-	for n in 0 1 2 3 4 5; do
-		dd if=/dev/urandom of="${DISK[$n]}" bs=1M oflag=direct \
-			2> /dev/null
-	done
 }
 
 # A rebuild waits at sync_max; what is there then is right.

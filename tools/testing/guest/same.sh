@@ -7,6 +7,24 @@
 . /lab/guest/lib.sh
 OUT=/lab/same
 
+# speed KIB: how fast syncs are, at most and at least.
+speed()
+{
+	echo "$1" > /proc/sys/dev/raid/speed_limit_max
+	echo "$1" > /proc/sys/dev/raid/speed_limit_min
+}
+
+# junk N [SOURCE]: the first N disks have different contents, so that what is not
+# synced is seen; or all the same.
+junk()
+{
+	local disk
+	for disk in "${DISK[@]:0:$1}"; do
+		dd if="${2:-/dev/urandom}" of="$disk" bs=1M oflag=direct \
+			2> /dev/null
+	done
+}
+
 normal()
 {
 	sed -E -e 's/[0-9a-f]{8}(:[0-9a-f]{8}){3}/UUID/g' \

@@ -70,22 +70,6 @@ passed_on()
 
 # ---- sizes ----
 
-# Members with different contents: what is not synced is seen.
-junk()
-{
-	local n
-	for ((n = 0; n < $1; n++)); do
-		dd if=/dev/urandom of="${DISK[$n]}" bs=1M oflag=direct \
-			2> /dev/null
-	done
-}
-
-speed()
-{
-	echo "$1" > /proc/sys/dev/raid/speed_limit_max
-	echo "$1" > /proc/sys/dev/raid/speed_limit_min
-}
-
 # put_at LOG FROM_KIB KIB [ARGS], verify_at LOG FROM_KIB WHEN: a part of its own.
 put_at()
 {
@@ -246,12 +230,11 @@ just_new()
 # resized [mdadm arguments]: under a writer, which does not notice.
 resized()
 {
-	local size writer n=0
+	local size n=0
 	junk 4
 	create 5 4 64 - 16384 --force "$@"
-	$ACK write $INITIAL --dev $MD --log "$LOG" --seed "$SEED" --span 20M \
-		--threads 6 --seconds 3 --read 20 --fua 3 > /tmp/writer 2>&1 &
-	writer=$!
+	background --seed "$SEED" --span 20M --threads 6 --seconds 3 --read 20 \
+		--fua 3
 	while kill -0 $writer 2> /dev/null && [ $n -lt 60 ]; do
 		for size in 20480 8192 12288 7168 30720; do
 			wait_idle
@@ -260,11 +243,10 @@ resized()
 			n=$((n + 1))
 		done
 	done
-	wait $writer || fail "the writer: $(tail -n 2 /tmp/writer)"
+	reap "after $n sizes"
 	echo "$n sizes"
 	[ $n -ge 5 ] || fail "the size changed just $n times"
 	wait_idle
-	verify "after $n sizes"
 	# See above: md's bitmap.
 	[ "$1" = --bitmap=none ] || sync_now repair
 	no_mismatch "after $n sizes"

@@ -73,11 +73,6 @@ ready()
 	put --seed $((SEED * 100 + $1)) --ops 300 --threads 6 --span 96M
 }
 
-offset_of()
-{
-	mdadm --examine "$1" | sed -n 's/.*Data Offset : \([0-9]*\) .*/\1/p'
-}
-
 initial()
 {
 	fast
@@ -191,28 +186,17 @@ window()
 	[ "$MISMATCH" = 24 ] || fail "a whole check counts $MISMATCH, not 24"
 }
 
-background()
+# load SEED SECONDS: writers, meanwhile; until `reap`.
+load()
 {
-	$ACK write $INITIAL --dev $MD --log "$LOG" --seed $((SEED * 100 + $1)) \
-		--span 96M --seconds "$2" --threads 8 --read 20 --fua 3 \
-		--fsync 2 > /tmp/background 2>&1 &
-	writer=$!
-	sleep 0.5
-}
-
-reap()
-{
-	wait $writer
-	local rc=$?
-	cat /tmp/background
-	[ $rc = 0 ] || fail "the writer under load: $(grep -v writing: /tmp/background | head -n 1)"
-	verify "$1"
+	background --seed $((SEED * 100 + $1)) --span 96M --seconds "$2" \
+		--threads 8 --read 20 --fua 3 --fsync 2
 }
 
 check_under_load()
 {
 	ready 6
-	background 7 4
+	load 7 4
 	echo check > $SYS/sync_action
 	sleep 0.1
 	reap "after a check under load"
@@ -226,7 +210,7 @@ rebuild_under_load()
 {
 	ready 8
 	must mdadm $MD --add "${DISK[4]}"
-	background 9 6
+	load 9 6
 	must mdadm $MD --fail "${DISK[1]}"
 	reap "after a rebuild under load"
 	wait_whole
@@ -278,7 +262,7 @@ dying()
 		--size=$SIZE --chunk=64 --assume-clean "${OPTS[@]}" \
 		"${DISK[0]}" /dev/mapper/dying "${DISK[2]}" "${DISK[3]}"
 	sync_now repair
-	background 11 5
+	load 11 5
 	echo "0 $sectors error" | dmsetup load dying
 	dmsetup suspend --nolockfs dying
 	dmsetup resume dying
@@ -296,7 +280,7 @@ dying()
 two_dead()
 {
 	ready 12
-	background 13 4
+	load 13 4
 	must mdadm $MD --fail "${DISK[1]}"
 	sleep 0.5
 	# mdadm would refuse to.
