@@ -19,11 +19,15 @@ soon()
 	done
 }
 
-# Write and read, again and again, until `written_well`.
+# Write and read, again and again, until `written_well`, or until this life fails: each
+# has a file of its own that ends its writers.
 write_on()
 {
-	rm -f /tmp/enough
-	while [ ! -e /tmp/enough ]; do
+	local enough=/tmp/enough.$BASHPID
+	# shellcheck disable=SC2064
+	trap "touch $enough" EXIT
+	rm -f "$enough"
+	while [ ! -e "$enough" ]; do
 		$ACK write --resume --dev $MD --log "$LOG" --ops 100 --read 20 \
 			--fua 3 --fsync 2 > /tmp/round 2>&1 ||
 			{ cp /tmp/round /tmp/misled; exit 1; }
@@ -40,7 +44,7 @@ gone()
 
 written_well()
 {
-	touch /tmp/enough
+	touch "/tmp/enough.$BASHPID"
 	soon $((PATIENCE * 10)) "the writer hangs, $1" gone "$WRITER"
 	wait "$WRITER" ||
 		fail "the writer, $1: $(grep -v writing: /tmp/misled | head -n 1)"
