@@ -332,6 +332,47 @@ reap()
 	verify "$1"
 }
 
+# soon TENTHS WHAT CONDITION...: wait until the condition holds.
+soon()
+{
+	local n=0 most=$1 what=$2
+	shift 2
+	until "$@"; do
+		[ $n -lt $((most * 4)) ] || fail "$what"
+		sleep 0.025
+		n=$((n + 1))
+	done
+}
+
+# write_rounds [options]: write and read, again and again, until `written_well`, or until
+# this case fails: each has a file of its own that ends its writers.
+write_rounds()
+{
+	local enough=/tmp/enough.$BASHPID
+	# shellcheck disable=SC2064
+	trap "touch $enough" EXIT
+	rm -f "$enough" /tmp/misled
+	while [ ! -e "$enough" ]; do
+		$ACK write $INITIAL --resume --dev $MD --log "$LOG" --ops 100 \
+			--read 20 --fua 3 "$@" > /tmp/round 2>&1 ||
+			{ cp /tmp/round /tmp/misled; exit 1; }
+	done &
+	WRITER=$!
+}
+
+gone()
+{
+	! kill -0 "$1" 2> /dev/null
+}
+
+written_well()
+{
+	touch "/tmp/enough.$BASHPID"
+	soon $((PATIENCE * 10)) "the writer hangs, $1" gone "$WRITER"
+	wait "$WRITER" ||
+		fail "the writer, $1: $(grep -v writing: /tmp/misled | head -n 1)"
+}
+
 # Forget what the members' device caches hold: what a tool wrote to a member
 # beside md must be seen.
 drop_caches()

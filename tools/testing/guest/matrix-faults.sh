@@ -7,47 +7,11 @@
 
 # ---- moments ----
 
-# soon TENTHS WHAT CONDITION...: wait until the condition holds.
-soon()
-{
-	local n=0 most=$1 what=$2
-	shift 2
-	until "$@"; do
-		[ $n -lt $((most * 4)) ] || fail "$what"
-		sleep 0.025
-		n=$((n + 1))
-	done
-}
-
-# Write and read, again and again, until `written_well`, or until this life fails: each
-# has a file of its own that ends its writers.
+# Until `written_well`; some of it has been done.
 write_on()
 {
-	local enough=/tmp/enough.$BASHPID
-	# shellcheck disable=SC2064
-	trap "touch $enough" EXIT
-	rm -f "$enough"
-	while [ ! -e "$enough" ]; do
-		$ACK write --resume --dev $MD --log "$LOG" --ops 100 --read 20 \
-			--fua 3 --fsync 2 > /tmp/round 2>&1 ||
-			{ cp /tmp/round /tmp/misled; exit 1; }
-	done &
-	WRITER=$!
-	rm -f /tmp/misled
+	write_rounds --fsync 2
 	some_writes 30
-}
-
-gone()
-{
-	! kill -0 "$1" 2> /dev/null
-}
-
-written_well()
-{
-	touch "/tmp/enough.$BASHPID"
-	soon $((PATIENCE * 10)) "the writer hangs, $1" gone "$WRITER"
-	wait "$WRITER" ||
-		fail "the writer, $1: $(grep -v writing: /tmp/misled | head -n 1)"
 }
 
 # Statistics of a disk: requests that ended are reads and writes.
