@@ -9,6 +9,7 @@
 # writer's log. Level 6 has five members, others four.
 
 . /lab/guest/lib.sh
+. /lab/guest/tables.sh
 . /lab/guest/matrix-faults.sh
 SPARE=5
 LOG_B=${DISK[6]}
@@ -18,7 +19,6 @@ JOURNAL=${JOURNAL:-}
 SIZE=12288
 CHUNK=64
 declare -A CELL
-SECTORS=() KNAME=()
 NOTES=()
 number=0
 
@@ -37,67 +37,7 @@ sleep()
 	! read -rt "$1" -u 7
 }
 
-# ---- devices: each member is a device mapper table over a disk ----
-
-plain()
-{
-	echo "0 ${SECTORS[$1]} linear ${DISK[$1]} 0"
-}
-
-# Every request takes so many ms.
-slow()
-{
-	echo "0 ${SECTORS[$1]} delay ${DISK[$1]} 0 $2"
-}
-
-dead()
-{
-	echo "0 ${SECTORS[$1]} error"
-}
-
-# failing I all|FEATURE FROM COUNT: in so many sectors of its data everything
-# fails, or what dm-flakey calls FEATURE.
-failing()
-{
-	local disk=${DISK[$1]} from=$(($3 + OFFSET)) end how=error
-	end=$((from + $4))
-	[ "$2" = all ] || how="flakey $disk $from 0 3600 1 $2"
-	echo "0 $from linear $disk 0"
-	echo "$from $4 $how"
-	echo "$end $((SECTORS[$1] - end)) linear $disk $end"
-}
-
-# table I KIND...: the member's table is what the function KIND says.
-table()
-{
-	local i=$1 now
-	shift
-	read -r now < "/tmp/table$i"
-	[ "$now" != "$*" ] || return 0
-	"$1" "$i" "${@:2}" | dmsetup load "m$i" || fail "no new table for m$i"
-	dmsetup resume --nolockfs "m$i" || fail "m$i is not resumed"
-	echo "$*" > "/tmp/table$i"
-}
-
-# KNAME has the kernel's names.
-tables()
-{
-	local i
-	[ ! -b /dev/mapper/m0 ] || return 0
-	for ((i = 0; i <= SPARE; i++)); do
-		SECTORS[i]=$(blockdev --getsz "${DISK[$i]}")
-		plain "$i" | dmsetup create "m$i" || fail "no table for m$i"
-		KNAME[i]=dm-$(dmsetup info -c --noheadings -o minor "m$i")
-		echo plain > "/tmp/table$i"
-	done
-}
-
 # ---- the array; MEMBERS are the disks it has ----
-
-devices()
-{
-	printf '/dev/mapper/m%d\n' "$@"
-}
 
 journal_words()
 {
