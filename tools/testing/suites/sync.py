@@ -40,3 +40,12 @@ def readerr(ctx, verdicts):
             ["unreadable:5", "unreadable:4", "dust", "unwritable", "doubly",
              "unrebuildable"],
             timeout=600, cpus=2)
+
+
+def badblocks(ctx, verdicts):
+    """Sectors of several members that take nothing become bad blocks."""
+    run_job(ctx, verdicts, "um", "badblocks.sh", "badblocks",
+            [16] * 6 + [64],
+            ["recorded 5", "recorded 6", "recorded 4", "repaired 5",
+             "healed", "too_many", "rebuilt", "no_log"],
+            timeout=600, cpus=2)

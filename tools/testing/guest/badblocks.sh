@@ -1,0 +1,345 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Sectors that can be neither read nor written, of more members than may be missing, but
+# in different rows: they become bad blocks, as under raid456, and the array stays whole.
+# Five members at the most, a spare, the writer's log.
+#
+# What is bad of a member goes by its own sectors, in sysfs and in its superblock.
+# raid456 7.2.13 writes no bad block again before the next assembly if a write failed there;
+# not all parity that cannot be written is recorded, at levels 4 and 6; and its rebuild with a
+# row that cannot be read never ends. So not every case is one of both.
+
+. /lab/guest/same.sh
+. /lab/guest/tables.sh
+LOG=${DISK[-1]}
+SPARE=5
+SIZE=8192
+CHUNK=64
+# Pairs of a sector and a count; no row (of 8 sectors) is in two lists. One lies across
+# two rows, one across two chunks.
+BAD1=(1000 8 3004 16)
+BAD3=(2048 1 5112 16)
+PAGES1=(1000 3000 3008 3016)
+PAGES3=(2048 5112 5120)
+
+# build LEVEL [mdadm arguments]: written, and not cached any more.
+build()
+{
+	local words
+	MEMBERS=(0 1 2 3)
+	[ "$1" != 6 ] || MEMBERS+=(4)
+	junk $((SPARE + 1)) /dev/zero
+	tables
+	mapfile -t words < <(devices "${MEMBERS[@]}")
+	must mdadm --create $MD --run --level="$1" --chunk=$CHUNK \
+		--raid-devices=${#MEMBERS[@]} --size=$SIZE --assume-clean \
+		--bitmap=none "${words[@]}"
+	OFFSET=$(offset_of /dev/mapper/m0)
+	put --seed "$SEED" --ops 200 --threads 4 --fua 3
+	again
+}
+
+# again [mdadm arguments]: stopped and assembled; nothing is cached.
+again()
+{
+	local words
+	mapfile -t words < <(devices "${MEMBERS[@]}")
+	stop_md
+	must mdadm --assemble --run $MD "$@" "${words[@]}"
+	drop_caches
+}
+
+dead_sectors()
+{
+	table 1 failing all "${BAD1[@]}"
+	table 3 failing all "${BAD3[@]}"
+}
+
+all_plain()
+{
+	local i
+	for i in "${MEMBERS[@]}"; do
+		table "$i" plain
+	done
+}
+
+# What was recorded is in the superblocks.
+acknowledged()
+{
+	local i left
+	for i in "${MEMBERS[@]}"; do
+		left=$(cat "$SYS/dev-${KNAME[$i]}/unacknowledged_bad_blocks" \
+			2> /dev/null)
+		[ -z "$left" ] || return 1
+	done
+}
+
+# pages: "FROM COUNT" or "FROM for COUNT sectors" as the pages of a member's data, each
+# in a line.
+pages()
+{
+	awk -v offset="$OFFSET" '$1 ~ /^[0-9]+$/ {
+		count = $2 == "for" ? $3 : $2
+		for (n = 0; n < count; n += 8)
+			print $1 - offset + n
+	}' | sort -n
+}
+
+# seen: members, and what is bad of them.
+seen()
+{
+	local i dir
+	echo "degraded: $(get degraded)"
+	for i in "${MEMBERS[@]}"; do
+		dir=$SYS/dev-${KNAME[$i]}
+		[ -d "$dir" ] || {
+			echo "m$i is out"
+			continue
+		}
+		echo "m$i, role $(cat "$dir/slot"): $(cat "$dir/state")"
+		echo "sysfs:" $(pages < "$dir/bad_blocks")
+		drop_caches
+		echo "superblock:" $(mdadm --examine-badblocks "/dev/mapper/m$i" |
+			pages)
+	done
+}
+
+# look STEP: that, when all is at rest, as under raid456. `show`: if it may differ.
+look()
+{
+	wait_idle
+	soon 100 "bad blocks are not acknowledged" acknowledged
+	seen 2>&1 | tee "$OUT/$module/$1"
+}
+
+show()
+{
+	echo "$1:"
+	wait_idle
+	seen 2>&1
+}
+
+# bad I PAGE...: just these pages of a member are bad, by their sector in its data.
+bad()
+{
+	local i=$1 now
+	shift
+	now=$(pages < "$SYS/dev-${KNAME[$i]}/bad_blocks" | tr '\n' ' ')
+	[ "$now" = "$*${*:+ }" ] || fail "m$i: bad blocks are $now"
+}
+
+whole()
+{
+	[ "$(get degraded)" = 0 ] || fail "$1: degraded is $(get degraded)"
+}
+
+# All of the array is read; and written, as it was.
+read_all()
+{
+	must dd if=$MD of=/tmp/all bs=1M iflag=direct
+}
+
+rewrite_all()
+{
+	read_all
+	must dd if=/tmp/all of=$MD bs=192K oflag=direct
+}
+
+# What is bad now is garbage on the disks, and can be read: nobody should.
+garbage()
+{
+	local i words
+	for i in 1 3; do
+		words=("${BAD1[@]}")
+		[ $i = 1 ] || words=("${BAD3[@]}")
+		while [ ${#words[@]} -gt 0 ]; do
+			dd if=/dev/urandom of="${DISK[$i]}" bs=512 \
+				seek=$((OFFSET + words[0])) count="${words[1]}" \
+				conv=notrunc oflag=direct 2> /dev/null || fail "dd"
+			words=("${words[@]:2}")
+		done
+	done
+}
+
+# recorded LEVEL: found by reads and writes, kept, not read, and forgotten once written.
+recorded()
+{
+	build "$1"
+	dead_sectors
+	verify "with dead sectors"
+	look "after reads"
+	whole "after reads"
+	put --resume --ops 200
+	rewrite_all
+	verify "rewritten with dead sectors"
+	look "after writes"
+	whole "after writes"
+	bad 1 "${PAGES1[@]}"
+	bad 3 "${PAGES3[@]}"
+	sync_now check
+	echo "mismatch_cnt $MISMATCH" >> /tmp/said
+	look "after a check"
+	stop_md
+	all_plain
+	garbage
+	again
+	look "assembled"
+	bad 1 "${PAGES1[@]}"
+	bad 3 "${PAGES3[@]}"
+	verify "with garbage in bad blocks"
+	look "read again"
+	rewrite_all
+	look "written again"
+	bad 1
+	bad 3
+	verify "written again"
+	no_mismatch "written again"
+	must mdadm $MD --fail /dev/mapper/m0
+	verify "without another member"
+}
+
+# repaired LEVEL: a repair writes what is bad.
+repaired()
+{
+	build "$1"
+	dead_sectors
+	rewrite_all
+	stop_md
+	all_plain
+	garbage
+	again
+	sync_now repair
+	look "repaired"
+	verify "repaired"
+	no_mismatch "repaired"
+}
+
+# The same in one session: what could not be written can be now.
+healed()
+{
+	build 5
+	dead_sectors
+	rewrite_all
+	look "bad"
+	all_plain
+	rewrite_all
+	show "written"
+	sync_now repair
+	show "repaired"
+	verify "healed"
+	again
+	show "assembled"
+	rewrite_all
+	look "written, after assembly"
+	bad 1
+	bad 3
+	verify "written, after assembly"
+	no_mismatch "healed"
+}
+
+# Rows with more bad members than parity makes up for: what needs them fails, no more.
+too_many()
+{
+	build 5
+	table 1 failing all 1024 16
+	table 2 failing all 1032 16
+	unreadable_pages
+	[ "$PAGES" = " 3208 3336" ] || fail "cannot be read:$PAGES"
+	look "after reads"
+	whole "after reads"
+	bad 1 1024 1032
+	# Whether that can be written is the module's affair.
+	run dd if=/dev/urandom of=$MD bs=192K seek=8 count=1 oflag=direct
+	whole "after a write"
+	# All others are not touched by it.
+	must dd if=/dev/zero of=$MD bs=192K seek=9 oflag=direct count=1
+	must dd if=$MD of=/dev/null bs=192K skip=9 iflag=direct
+	must dd if=$MD of=/dev/null bs=192K count=8 iflag=direct
+	all_plain
+	again
+	run dd if=/dev/urandom of=$MD bs=192K seek=8 count=1 oflag=direct
+	show "written after assembly"
+	unreadable_pages
+	whole "written after assembly"
+}
+
+# Those of the row of chunks at 1024 that cannot be read: the array's sectors.
+unreadable_pages()
+{
+	local n
+	PAGES=
+	for ((n = 3072; n < 3456; n += 8)); do
+		dd if=$MD of=/dev/null bs=512 skip=$n count=8 iflag=direct \
+			2> /dev/null || PAGES+=" $n"
+	done
+	echo "cannot be read:$PAGES"
+}
+
+# A member is rebuilt where another has dead sectors: these rows become bad blocks of
+# the new one.
+rebuilt()
+{
+	[ "$MODULE" = raid5c ] || skip "raid456's rebuild never ends"
+	build 5
+	must mdadm $MD --fail /dev/mapper/m3
+	must mdadm $MD --remove /dev/mapper/m3
+	table 1 failing all "${BAD1[@]}"
+	MEMBERS[3]=$SPARE
+	must mdadm $MD --add /dev/mapper/m$SPARE
+	wait_whole
+	show "rebuilt"
+	bad $SPARE "${PAGES1[@]}"
+	table 1 plain
+	again
+	show "assembled"
+	bad $SPARE "${PAGES1[@]}"
+	verify "the sectors can be read again"
+	rewrite_all
+	show "written again"
+	bad $SPARE
+	no_mismatch "written again"
+}
+
+# Without room for bad blocks, the first member whose sector cannot be rewritten is out.
+no_log()
+{
+	local i
+	build 5
+	again --update=no-bbl
+	for i in "${MEMBERS[@]}"; do
+		mdadm --examine "/dev/mapper/m$i" | grep -i "bad block" &&
+			fail "m$i still has a log"
+	done
+	table 1 failing all "${BAD1[@]}"
+	verify "with dead sectors"
+	put --resume --ops 200
+	rewrite_all
+	look "after writes"
+	verify "without a log"
+	[ "$(get degraded)" = 1 ] || fail "degraded is $(get degraded)"
+}
+
+# alone FUNCTION [ARGS]: not held against raid456.
+alone()
+{
+	local module=$MODULE
+	mkdir -p "$OUT/$module"
+	"$@"
+}
+
+use "$MODULE"
+clean_up
+WHY="raid5c records bad blocks of rebuilds only"
+for name in "$@"; do
+	# Words are arguments.
+	# shellcheck disable=SC2086
+	case $name in
+	rebuilt) try "$name" alone $name ;;
+	too_many | *[46]) bug "$name" "$WHY" alone $name ;;
+	*) bug "$name" "$WHY" same badblocks $name ;;
+	esac
+	use "$MODULE"
+	clean_up
+done
+finish
