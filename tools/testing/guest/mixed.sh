@@ -118,8 +118,14 @@ put_in()
 		echo "re-added $1"
 		return 0
 	}
-	must mdadm --zero-superblock "$1"
-	must mdadm $MD --add "$1"
+	ONE=$1
+	add_new
+}
+
+add_new()
+{
+	must mdadm --zero-superblock "$ONE"
+	must mdadm $MD --add "$ONE"
 }
 
 # ---- deeds: false if there is nothing to do ----
@@ -139,12 +145,10 @@ out_and_in()
 # A member fails, and another disk takes its place.
 replaced()
 {
-	local new
-	one_of out && new=$ONE && [ "$(get degraded)" -lt "$REDUNDANT" ] &&
-		one_of in_sync || return 1
-	must mdadm --zero-superblock "$new"
-	must mdadm $MD --add "$new"
+	[ "$(get degraded)" -lt "$REDUNDANT" ] || return 1
+	! one_of out || add_new
 	nap 3
+	one_of in_sync || return 1
 	must mdadm $MD --fail "$ONE"
 	rebuilding
 	take_out "$ONE"
@@ -163,15 +167,13 @@ target_fails()
 	rebuilding
 }
 
-# The same member copied to a spare. raid5c cannot do that yet.
+# A member that still works is copied to a spare. raid5c cannot do that yet.
 copied()
 {
-	local new
-	one_of out && new=$ONE && [ "$(get degraded)" = 0 ] && one_of in_sync ||
-		return 1
-	must mdadm --zero-superblock "$new"
-	must mdadm $MD --add "$new"
-	must mdadm $MD --replace "$ONE" --with "$new"
+	[ "$(get degraded)" = 0 ] || return 1
+	! one_of out || add_new
+	one_of in_sync || return 1
+	must mdadm $MD --replace "$ONE"
 	nap 10
 }
 
@@ -238,7 +240,7 @@ journal_mode()
 
 # ---- the case ----
 
-# All deeds, in an order that is drawn; then all again. `nothing to do` counts, too.
+# All deeds, in an order that is drawn; then all again.
 administrate()
 {
 	local until=$((SECONDS + SECONDS_LONG)) decks=0 deck i j deed
@@ -252,10 +254,15 @@ administrate()
 		done
 		for deed in "${deck[@]}"; do
 			echo "-- $((SECONDS_LONG + SECONDS - until)) s: $deed"
-			if "$deed"; then
+			# Who failed is not taken for a spare.
+			while one_of faulty; do
+				take_out "$ONE"
+			done
+			# What cannot be done now can be when nobody is missing.
+			if "$deed" || { wait_whole && "$deed"; }; then
 				echo "$deed" >> $DONE
 			else
-				echo "$deed: nothing to do" | tee -a $DONE
+				fail "$deed: nothing to do"
 			fi
 			! gone $FIO || fail "fio: $(tail -n 3 /tmp/fio_failed)"
 			! gone "$WRITER" || written_well "meanwhile"
