@@ -87,6 +87,7 @@ pages()
 }
 
 # seen: members, and what is bad of them.
+# shellcheck disable=SC2046
 seen()
 {
 	local i dir
