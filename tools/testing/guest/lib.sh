@@ -267,6 +267,18 @@ create()
 	[ -b $MD ] || fail "there is no $MD"
 }
 
+# md takes its time to let go of a member.
+take_out()
+{
+	local n=0
+	until timeout "$PATIENCE" mdadm $MD --remove "$1" > /tmp/out 2>&1; do
+		[ $n -lt $((PATIENCE * 5)) ] ||
+			fail "$1 is not removed: $(cat /tmp/out)"
+		sleep 0.2
+		n=$((n + 1))
+	done
+}
+
 # Sectors that were read from and written to a disk.
 sectors_read()
 {

@@ -114,15 +114,10 @@ again()
 	[ "$(get degraded)" != 0 ] || set_mode
 }
 
-# md takes its time to let go of a member.
 remove()
 {
-	local n=0
-	until run mdadm $MD --remove "/dev/mapper/m$1"; do
-		[ $n -lt $((PATIENCE * 5)) ] || fail "m$1 is not removed"
-		sleep 0.2
-		n=$((n + 1))
-	done
+	echo "+ remove m$1"
+	take_out "/dev/mapper/m$1"
 }
 
 is_faulty()

@@ -88,18 +88,6 @@ nap()
 	sleep $((tenths / 10)).$((tenths % 10))
 }
 
-# md takes its time to let go of a member.
-take_out()
-{
-	local n=0
-	until timeout "$PATIENCE" mdadm $MD --remove "$1" > /tmp/out 2>&1; do
-		[ $n -lt $((PATIENCE * 5)) ] ||
-			fail "$1 is not removed: $(cat /tmp/out)"
-		sleep 0.2
-		n=$((n + 1))
-	done
-}
-
 # Until a rebuild has begun, or nobody is missing (any more).
 rebuilding()
 {
