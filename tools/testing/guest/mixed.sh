@@ -37,7 +37,7 @@ fio_round()
 		cp /tmp/fio /tmp/fio_failed
 		return 1
 	}
-	# What is not read is not verified.
+	# The last one that came to its end.
 	echo "$n" > /tmp/rounds
 }
 
