@@ -267,8 +267,13 @@ impl Machine<'_> {
         self.st.landed = RowMask::EMPTY;
         let user = rows & self.st.user;
         let lost = rows & (self.st.unwritten | self.missed());
-        self.st.unwritten.remove(rows);
         self.landed(rows.minus(lost), lost);
+        if self.failed_members() <= self.st.parity() {
+            // The array goes on, and who wrote them is told: they must not keep the journal's tail.
+            let told = (user & lost).minus(self.st.unwritten);
+            self.acts.landed.insert(told);
+        }
+        self.st.unwritten.remove(rows);
         self.acts.fail_write.insert(user & lost);
         self.acts.complete.insert(user.minus(lost));
         for s in self.strips.iter_mut() {

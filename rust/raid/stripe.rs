@@ -520,7 +520,8 @@ pub(crate) struct Actions {
     pub(crate) write: bool,
     /// End the write bios of these rows: they are safe.
     pub(crate) complete: RowMask,
-    /// These rows are on the members: the journal can forget them.
+    /// These rows are on the members, or so much of them is lost that their writes fail: the journal
+    /// can forget them.
     pub(crate) landed: RowMask,
     /// Cached data of these rows can be written out no more: too much is lost.
     pub(crate) stuck: RowMask,

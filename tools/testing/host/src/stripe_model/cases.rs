@@ -248,3 +248,43 @@ fn events_of_no_member_are_ignored() {
     }
     assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
 }
+
+/// A write through the journal that two members do not take.
+fn lost_by_two(lose: impl Fn(&mut Strip)) -> Stripe {
+    let row = RowMask::single(0);
+    let mut stripe = Stripe::new();
+    stripe.policy.journal = true;
+    for slot in 0..2 {
+        stripe
+            .st
+            .attach_write(&mut stripe.strips, slot, row, row, false);
+    }
+    stripe.plan();
+    stripe.ops_done();
+    assert_eq!(stripe.acts.journal, row);
+    stripe.step(Event::JournalDone {
+        rows: row,
+        ok: true,
+    });
+    for slot in 0..2 {
+        lose(&mut stripe.strips[slot]);
+        stripe.write_done(slot, row, false);
+    }
+    stripe.write_done(2, row, true);
+    assert_eq!((stripe.acts.fail_write, stripe.acts.complete), (row, NONE));
+    assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
+    stripe
+}
+
+const NONE: RowMask = RowMask::EMPTY;
+
+/// Where the array goes on without a row, as its members have it as a bad block, the row may not keep the
+/// journal's tail. Where the array has failed, the journal keeps it for when members come back.
+#[test]
+fn a_row_that_is_lost_alone_leaves_the_journal() {
+    let row = RowMask::single(0);
+    let bad = lost_by_two(|strip| strip.note_bad(row, true));
+    assert_eq!(bad.acts.landed, row);
+    let failed = lost_by_two(|strip| strip.access = Access::Missing);
+    assert_eq!(failed.acts.landed, NONE);
+}

@@ -411,7 +411,8 @@ impl Row {
             });
             self.syncing = false;
         }
-        if !bad && (self.user || self.out || self.acked) {
+        let told = self.user && !self.is_over() && !self.unwritten;
+        if told || !bad && (self.user || self.out || self.acked) {
             self.deeds.push(Deed::Landed);
         }
         let stays = bad && (self.out || self.acked);
