@@ -8,6 +8,7 @@ use super::{
     handle::{Handler, Task},
     ops::{self, Place},
     recovery::write_member,
+    replay::check_row,
     table::{PageTable, Which},
 };
 use crate::{
@@ -145,13 +146,17 @@ impl<'a> Finisher<'a> {
         if !logged {
             self.unlogged = self.unlogged.wrapping_add(1);
         }
+        let mut taken = true;
         for i in 0..n {
             let slot = self.logged_pages(n)?.get(i).ok_or(EINVAL)?.slot.index();
-            write_member(self.array, slot, row, self.page(slot)?)?;
+            taken &= write_member(self.array, slot, row, self.page(slot)?);
         }
         let place = &self.work.place;
         for slot in [Some(place.p), place.q].into_iter().flatten() {
-            write_member(self.array, slot, row, self.page(slot)?)?;
+            taken &= write_member(self.array, slot, row, self.page(slot)?);
+        }
+        if !taken {
+            check_row(self.array, row)?;
         }
         trace(|| ReplayFinish {
             dev: self.array.mddev.dev(),

@@ -51,14 +51,16 @@ impl Source for Window<'_> {
     }
 }
 
-/// Writes a recovered row's page to a member, if it is there. A member that does not take it is
-/// noted; an error if the row or the array is lost with that.
-pub(super) fn write_member(array: &Array, slot: usize, row: DevSector, page: &Page) -> Result {
+/// Writes a recovered row's page to a member, and to what replaces it, if they are there. False if one
+/// of them did not take it, which is noted.
+pub(super) fn write_member(array: &Array, slot: usize, row: DevSector, page: &Page) -> bool {
+    let mut taken = true;
     for member in array.members.both(slot).into_iter().flatten() {
         let ok = member.page_io(row.get(), page, true, false).is_ok();
-        take_end(array, &member, row, ok)?;
+        take_end(array, &member, row, ok);
+        taken &= ok;
     }
-    Ok(())
+    taken
 }
 
 /// Rows with data in the log and no parity yet.

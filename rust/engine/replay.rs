@@ -29,16 +29,19 @@ use kernel::{
 /// Pages that are written at a time.
 const WAVE: usize = 64;
 
-/// Takes in how the write of a recovered row to a member ended; an error if the row, or the array,
-/// cannot do without it.
-pub(super) fn take_end(array: &Array, member: &Rdev, row: DevSector, ok: bool) -> Result {
+/// Takes in how the write of a recovered row to a member ended. What it did not take is noted; whether
+/// the row can do without that, [`check_row`] says when all writes of the row have ended.
+pub(super) fn take_end(array: &Array, member: &Rdev, row: DevSector, ok: bool) {
     if ok {
         member.clear_badblock(row.get(), 8);
-        return Ok(());
-    }
-    if !member.flag(RdevFlag::Faulty) {
+    } else if !member.flag(RdevFlag::Faulty) {
         array.row_not_written(member, row.get());
     }
+}
+
+/// An error if the array, or a row that some member did not take, is lost. Not before all writes of the
+/// row have ended: one of them may mend what was bad.
+pub(super) fn check_row(array: &Array, row: DevSector) -> Result {
     if array.has_failed() {
         return Err(EIO);
     }
@@ -57,8 +60,8 @@ pub(super) fn take_end(array: &Array, member: &Rdev, row: DevSector, ok: bool) -
 #[pin_data]
 struct Wave {
     array: Arc<Array>,
-    /// A row is lost.
-    lost: Atomic<u32>,
+    /// A member did not take something.
+    missed: Atomic<u32>,
     #[pin]
     ended: Completion,
 }
@@ -68,8 +71,9 @@ impl RoundOwner for Wave {
         let _noio = NoIo::enter();
         for ended in done {
             let row = DevSector::new(ended.label.rows);
-            if take_end(&this.array, &ended.rdev, row, ended.ok).is_err() {
-                this.lost.store(1, Relaxed);
+            take_end(&this.array, &ended.rdev, row, ended.ok);
+            if !ended.ok {
+                this.missed.store(1, Relaxed);
             }
         }
         this.ended.complete_all();
@@ -95,6 +99,8 @@ pub(super) struct Replay<'a> {
     /// The first of `pages` are for these.
     writes: KVec<Write>,
     pages: KVec<Page>,
+    /// Of `writes`, or of what came before of the first one's row, a member did not take something.
+    missed: bool,
 }
 
 impl<'a> Replay<'a> {
@@ -110,6 +116,7 @@ impl<'a> Replay<'a> {
             ring,
             writes: KVec::with_capacity(WAVE, GFP_KERNEL)?,
             pages,
+            missed: false,
         })
     }
 
@@ -118,7 +125,8 @@ impl<'a> Replay<'a> {
         for entry in entries {
             if self.writes.len() == WAVE {
                 // A row of more members than a wave has pages.
-                self.flush()?;
+                self.write_all()?;
+                self.writes.clear();
             }
             let from = self.log.block(entry.block)?;
             let to = self.pages.get(self.writes.len()).ok_or(EIO)?;
@@ -131,11 +139,21 @@ impl<'a> Replay<'a> {
 
     /// Writes what is left; an error if a row or the array is lost with what members do not take.
     pub(super) fn flush(&mut self) -> Result {
+        self.write_all()?;
+        if core::mem::take(&mut self.missed) {
+            for write in self.writes.iter() {
+                check_row(self.array, write.row)?;
+            }
+        }
+        self.writes.clear();
+        Ok(())
+    }
+
+    fn write_all(&mut self) -> Result {
         let mut rest = self.writes.len();
         while rest > 0 {
             rest = self.write(rest)?;
         }
-        self.writes.clear();
         Ok(())
     }
 
@@ -157,11 +175,12 @@ impl<'a> Replay<'a> {
 
     /// Writes as many of the first `n` as can be at once, from the end, and waits; returns how many
     /// are left.
-    fn write(&self, n: usize) -> Result<usize> {
+    fn write(&mut self, n: usize) -> Result<usize> {
+        let array = self.array;
         let wave = Arc::pin_init(
             pin_init!(Wave {
-                array: self.array.clone(),
-                lost: Atomic::new(0),
+                array: array.clone(),
+                missed: Atomic::new(0),
                 ended <- Completion::new(),
             }),
             GFP_KERNEL,
@@ -182,7 +201,8 @@ impl<'a> Replay<'a> {
             round.submit_queued();
             wave.ended.wait_for_completion();
         }
-        if self.array.has_failed() || wave.lost.load(Relaxed) != 0 {
+        self.missed |= wave.missed.load(Relaxed) != 0;
+        if self.array.has_failed() {
             return Err(EIO);
         }
         Ok(left)
