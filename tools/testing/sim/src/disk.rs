@@ -24,7 +24,7 @@ struct Cached<P> {
 }
 
 #[derive(Clone)]
-struct Flying<P> {
+pub(crate) struct Flying<P> {
     id: u64,
     at: usize,
     pages: Vec<P>,
@@ -93,7 +93,7 @@ impl<P: Sectors> Disk<P> {
             .any(|w| (w.at..w.at + w.pages.len()).contains(&at))
     }
 
-    fn land(&mut self, id: u64) -> Flying<P> {
+    pub(crate) fn land(&mut self, id: u64) -> Flying<P> {
         let i = self.flying.iter().position(|w| w.id == id);
         self.stamp += 1;
         self.flying.swap_remove(i.expect("a write ends once"))

@@ -49,11 +49,19 @@ impl Assembly<'_> {
             if self.bug != Some(Bug::BareFinish) {
                 self.log_parity(report, tail, row, &row_pages, power)?;
             }
+            let mut missed = false;
             for slot in logged.iter().map(|(slot, _)| *slot).chain(parity) {
-                if self.here[slot] {
-                    let member = &mut self.hw.members[slot];
-                    put(member, at, vec![row_pages[slot]], false, power)?;
+                let (mut takers, _) = self.takers();
+                if !takers.here[slot] {
+                    continue;
                 }
+                power.on().map_err(|()| Down::Cut)?;
+                let id = takers.members[slot].submit(at, vec![row_pages[slot]], false);
+                power.on().map_err(|()| Down::Cut)?;
+                missed |= !takers.end(slot, at, id, story);
+            }
+            if missed && self.takers().0.is_lost(at, &[]) {
+                return Err(Down::Lost(at));
             }
             report.row_finished();
         }
@@ -66,15 +74,16 @@ impl Assembly<'_> {
         let slots = 0..self.here.len();
         let is_parity = |slot: usize| place.is_parity(Slot::new(slot as u16));
         let is_logged = |slot: usize| logged.iter().any(|(l, _)| *l == slot);
+        let has = self.hw.having(at, &self.here, &self.bad);
         let how = way(slots.clone().map(|slot| Strip {
             parity: is_parity(slot),
             logged: is_logged(slot),
-            readable: self.here[slot],
+            readable: has[slot],
         }));
         let data: Vec<usize> = slots.clone().filter(|s| !is_parity(*s)).collect();
-        let page = |slot: usize| self.here[slot].then(|| *self.hw.members[slot].read(at));
+        let page = |slot: usize| has[slot].then(|| *self.hw.members[slot].read(at));
         let mut pages: Vec<Page> = match how {
-            Way::Lost => return wrong("a row without parity is lost", format!("row {at}")),
+            Way::Lost => return self.lose(at, &has, is_logged),
             Way::Read => data.iter().map(|s| page(*s).unwrap_or_default()).collect(),
             Way::Compute => {
                 let known = Row {
@@ -101,6 +110,22 @@ impl Assembly<'_> {
             out[q.index()] = q_of(&pages);
         }
         Ok(out)
+    }
+
+    /// A row is given up of which too much cannot be read, and not only what the log has.
+    fn lose<T>(
+        &self,
+        at: usize,
+        has: &[bool],
+        is_logged: impl Fn(usize) -> bool,
+    ) -> Result<T, Down> {
+        let gone = || (0..has.len()).filter(|slot| !has[*slot]);
+        let there = gone().filter(|slot| self.here[*slot]).count();
+        let parity = self.hw.geo.parity_disks() as usize;
+        if there > 0 && gone().count() > parity && gone().any(|slot| !is_logged(slot)) {
+            return Err(Down::Lost(at));
+        }
+        wrong("a row without parity is lost", format!("row {at}"))
     }
 
     fn log_parity(

@@ -2,6 +2,7 @@
 
 //! What survives a power cut, more or less: the disks and the superblock on them.
 
+use crate::badblocks::RowSet;
 use crate::block::{crc32c, Block, Page, SEED};
 use crate::disk::{Disk, Sectors};
 use crate::gf::{p_of, q_of, Row};
@@ -23,7 +24,12 @@ pub(crate) struct Superblock {
     pub(crate) in_sync: Vec<bool>,
     /// The journal works.
     pub(crate) journal: bool,
+    /// The bad-block logs of the members, each of which is in its own.
+    pub(crate) bad: Vec<RowSet>,
 }
+
+/// What is cached of a member's row.
+pub(crate) type Cached<'a> = &'a dyn Fn(usize) -> Option<Page>;
 
 /// The disks.
 #[derive(Clone)]
@@ -34,6 +40,10 @@ pub(crate) struct Hardware {
     pub(crate) sb: Superblock,
     /// The superblock that is being written.
     pub(crate) sb_writing: Option<Superblock>,
+    /// What a flush of each member covers that comes before its own, if the logs change.
+    pub(crate) sb_stamps: Vec<u64>,
+    /// Rows of members that can be neither read nor written.
+    pub(crate) dead: Vec<RowSet>,
 }
 
 impl Hardware {
@@ -73,8 +83,11 @@ impl Hardware {
                 tail: c.tail,
                 in_sync: vec![true; c.disks as usize],
                 journal: true,
+                bad: vec![RowSet::new(); c.disks as usize],
             },
             sb_writing: None,
+            sb_stamps: Vec::new(),
+            dead: vec![RowSet::new(); c.disks as usize],
         }
     }
 
@@ -96,6 +109,7 @@ impl Hardware {
         page: impl Fn(&mut Disk<Page>, &mut Tape) -> String,
     ) {
         if let Some(new) = self.sb_writing.take() {
+            let (old, logs) = (self.sb.clone(), new.bad.clone());
             match tape.below(4) {
                 0 | 1 => story.tell(|| "  the superblock on its way is lost".to_owned()),
                 2 => {
@@ -112,6 +126,7 @@ impl Hardware {
                     self.sb = Superblock { tail, ..new };
                 }
             }
+            self.cut_logs((&old, &logs), tape, story);
         }
         let what = block(&mut self.journal, tape);
         story.tell(|| format!("  journal: {what}"));
@@ -149,15 +164,22 @@ impl Hardware {
 
     /// Judges a row that nothing is done to: its parity, and every sector of its data, also those of
     /// lost members, as `eyes` see it. Gives each sector to `settle`. Where something is cached
-    /// that is newer, data is that.
+    /// that is newer, data is that. Of a row of which too much is dead or in the `log`s, only what the
+    /// other members have.
     pub(crate) fn judge_row(
         &self,
         row: usize,
-        (good, cached): (&[bool], &dyn Fn(usize) -> Option<Page>),
+        (here, log, cached): (&[bool], &[RowSet], Cached<'_>),
         model: &Model,
         (now, eyes): (u64, Eyes),
         mut settle: impl FnMut(u64, u64),
     ) -> Result<(), Fault> {
+        let good = &self.having(row, here, log);
+        let gone = |all: &[bool]| all.iter().filter(|g| !**g).count();
+        let parity = self.geo.parity_disks() as usize;
+        if gone(here) <= parity && gone(good) > parity {
+            return self.judge_data(row, (good, cached), model, (now, eyes), settle);
+        }
         let Some((data, right)) = self.data(row, good) else {
             return Err(Fault {
                 kind: "too many members lost",
@@ -186,15 +208,17 @@ impl Hardware {
     pub(crate) fn judge_data(
         &self,
         row: usize,
-        here: &[bool],
+        (here, cached): (&[bool], Cached<'_>),
         model: &Model,
         judged: (u64, Eyes),
+        mut settle: impl FnMut(u64, u64),
     ) -> Result<(), Fault> {
         let place = self.geo.placement(DevSector::new(row as u64 * 8));
-        for slot in (0..self.members.len()).filter(|s| here[*s]) {
-            if !place.is_parity(Slot::new(slot as u16)) {
-                let page = self.members[slot].read(row);
-                self.judge_page(row, slot, (page, ""), model, judged, &mut |_, _| {})?;
+        for slot in 0..self.members.len() {
+            let page = cached(slot).or_else(|| here[slot].then(|| *self.members[slot].read(row)));
+            let data = page.filter(|_| !place.is_parity(Slot::new(slot as u16)));
+            if let Some(page) = data {
+                self.judge_page(row, slot, (&page, ""), model, judged, &mut settle)?;
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ mod journal;
 #[path = "../../../../rust/raid/mod.rs"]
 mod raid;
 
+mod badblocks;
 mod block;
 mod disk;
 mod exhaust;

@@ -57,6 +57,9 @@ impl World {
             }
             pages.push(from[slot][row as usize]);
         }
+        if write {
+            self.stripes[i].seen.insert(rows);
+        }
         let at = self.row_at(i, rows.lowest().unwrap_or(0));
         let write = write.then(|| self.hw.members[slot].submit(at, pages.clone(), false));
         judge!(
@@ -117,6 +120,9 @@ impl World {
     }
 
     fn write_done(&mut self, io: &Io, id: u64) -> bool {
+        if !self.faulty[io.slot] && self.is_refused(io, id) {
+            return false;
+        }
         let fails = if self.faulty[io.slot] {
             self.tape.chance(50)
         } else {
@@ -128,6 +134,7 @@ impl World {
         } else {
             self.hw.members[io.slot].complete(id);
             self.stripes[io.stripe].unreadable[io.slot].remove(io.rows);
+            self.rows_written(io);
         }
         !fails
     }
@@ -142,18 +149,21 @@ impl World {
     }
 
     /// Members that cannot give the row now.
-    fn lost(&self, i: usize, row: u32) -> usize {
+    pub(crate) fn lost(&self, i: usize, row: u32) -> usize {
         let lost = |slot: &usize| {
-            self.access(*slot) != Access::Full || self.stripes[i].unreadable[*slot].has(row)
+            self.access(*slot) != Access::Full
+                || self.stripes[i].unreadable[*slot].has(row)
+                || self.is_gone(*slot, self.row_at(i, row))
         };
         (0..self.faulty.len()).filter(lost).count()
     }
 
     fn read_done(&mut self, io: &Io) -> bool {
+        let gone = (io.rows.iter()).any(|row| self.is_gone(io.slot, self.row_at(io.stripe, row)));
         if self.faulty[io.slot] {
             return false;
         }
-        if self.may_not_read(io) && self.tape.rare(self.c.read_error) {
+        if gone || self.may_not_read(io) && self.tape.rare(self.c.read_error) {
             if io.rows.count() == 1 {
                 // After a longer read each row is tried alone.
                 self.stripes[io.stripe].unreadable[io.slot].insert(io.rows);
@@ -209,6 +219,10 @@ impl World {
         self.hw.members[slot] = Disk::new(pages, self.c.volatile);
         self.faulty[slot] = false;
         self.in_sync[slot] = false;
+        self.hw.dead[slot].clear();
+        self.hw.sb.bad[slot].clear();
+        self.bad[slot].clear();
+        self.write_error[slot] = false;
     }
 
     // ---- syncs ----
@@ -257,6 +271,9 @@ impl World {
         if both.is_empty() {
             return;
         }
+        if self.c.dead > 0 && self.sync.as_ref().is_some_and(|s| s.rebuild) {
+            self.record_holes(i, acts.sync_failed);
+        }
         let excused = self.stripes[i].excused.any() || self.journal_faulty;
         let Some(sync) = &mut self.sync else {
             judge!(
@@ -267,7 +284,7 @@ impl World {
             );
             return;
         };
-        sync.failed |= acts.sync_failed.any();
+        sync.failed |= acts.sync_failed.any() && !(sync.rebuild && self.c.dead > 0);
         sync.out[i].remove(both);
         let failed = sync.failed && !sync.rebuild && self.good().iter().all(|g| *g);
         judge!(
@@ -308,7 +325,8 @@ impl World {
         } = self.directs.swap_remove(k);
         let slot = part.slot;
         let error = self.may_fail() && self.tape.rare(self.c.read_error);
-        if self.faulty[slot] || error {
+        let gone = (part.todo.iter()).any(|row| self.is_gone(slot, self.row_at(i, row)));
+        if self.faulty[slot] || error || gone {
             tell!(
                 self,
                 "a read of member {slot} failed, and goes through stripe {i}"

@@ -264,6 +264,21 @@ impl Model {
         })
     }
 
+    /// The power was cut, and nobody can tell what each sector holds that is not among the `known`: it
+    /// is what `eyes` may see at `time`, if it comes back.
+    pub(crate) fn lose_sight(&mut self, known: &[(u64, u64)], time: u64, eyes: Eyes) {
+        let mut seen = vec![false; self.sectors.len()];
+        for (at, _) in known {
+            seen[*at as usize] = true;
+        }
+        let unseen = self.sectors.iter_mut().zip(seen).filter(|(_, seen)| !seen);
+        for (versions, _) in unseen.filter(|(versions, _)| versions.len() > 1) {
+            let all = versions.clone();
+            versions.retain(|old| !all.iter().any(|new| new.replaces(old, time, eyes)));
+            versions.iter_mut().for_each(Version::settle);
+        }
+    }
+
     /// The power was cut, and the sector holds `value`: from now on nothing else will do.
     pub(crate) fn settle(&mut self, sector: u64, value: u64) {
         let versions = &mut self.sectors[sector as usize];

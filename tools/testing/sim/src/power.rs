@@ -2,7 +2,7 @@
 
 //! The power switch: what a cut at this moment would leave, and the recovery from it.
 
-use crate::hardware::Hardware;
+use crate::hardware::{Cached, Hardware};
 use crate::journal::recovery::EndKind;
 use crate::model::Eyes;
 use crate::reclaim::Reclaim;
@@ -41,6 +41,7 @@ impl World {
                 missing: self.c.missing,
                 cut: 0,
                 fail: self.c.fail * 3,
+                odd: self.c.odd * 5,
                 stops: self.c.stops,
             };
             let stop = troubles.strike(&mut hw, &mut self.tape, &mut self.story);
@@ -65,12 +66,19 @@ impl World {
             let array = (self.ring, self.dev_sectors(), self.bug, wb);
             let up = recover(&mut hw, array, &troubles, &mut self.tape, &mut self.story);
             let settle = real || (twice && !again);
-            let judged =
-                up.and_then(|up| self.judge_recovery(&hw, &up, (eyes, settle)).map(|()| up));
+            let judged = up.and_then(|up| match up {
+                Some(up) => (self.judge_recovery(&hw, &up, (eyes, settle))).map(|()| Some(up)),
+                None => Ok(None),
+            });
             match judged {
                 Err(fault) => self.fault = self.fault.take().or(Some(fault)),
-                Ok(up) if real => return self.start_over(hw, &up),
-                Ok(_) => {}
+                Ok(Some(up)) if real => return self.start_over(hw, &up),
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    self.stats.given_up += 1;
+                    self.over = real;
+                    break;
+                }
             }
             if self.fault.is_some() {
                 return;
@@ -97,7 +105,7 @@ impl World {
             let judged = (self.now, eyes);
             hw.judge_row(
                 row,
-                (&r.here, &|_| None),
+                (&r.here, &hw.sb.bad, &|_| None),
                 &self.model,
                 judged,
                 |at, value| {
@@ -106,6 +114,9 @@ impl World {
                     }
                 },
             )?;
+        }
+        if settle {
+            self.model.lose_sight(&found, self.now, eyes);
         }
         for (at, value) in found {
             self.model.settle(at, value);
@@ -129,9 +140,11 @@ impl World {
                 && self.hw.members.iter().all(|m| !m.is_risky(row));
             let judged = (self.now, Eyes::Bare);
             if recorded && rested {
-                hw.judge_row(row, (here, &|_| None), &self.model, judged, |_, _| {})?;
+                let members: (&[bool], &[_], Cached<'_>) = (here, &hw.sb.bad, &|_| None);
+                hw.judge_row(row, members, &self.model, judged, |_, _| {})?;
             } else {
-                hw.judge_data(row, here, &self.model, judged)?;
+                let has = hw.having(row, here, &hw.sb.bad);
+                hw.judge_data(row, (&has, &|_| None), &self.model, judged, |_, _| {})?;
             }
         }
         Ok(())
@@ -143,6 +156,8 @@ impl World {
         self.hw = hw;
         self.faulty = r.here.iter().map(|here| !here).collect();
         self.in_sync.clone_from(&r.here);
+        self.bad.clone_from(&self.hw.sb.bad);
+        self.write_error.clone_from(&r.write_error);
         self.journal_faulty = false;
         self.tail = r.up.tail.block.get();
         self.sync = None;

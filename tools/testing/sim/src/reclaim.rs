@@ -120,6 +120,7 @@ impl World {
             tail: self.tail,
             in_sync: self.good(),
             journal: !self.journal_faulty,
+            bad: self.bad.clone(),
         }
     }
 
@@ -129,13 +130,14 @@ impl World {
         self.hw.sb_writing.is_none()
             && (matches!(self.reclaim, Reclaim::NeedSuperblock(_))
                 || sb.journal == self.journal_faulty
-                || sb.in_sync != self.good())
+                || sb.in_sync != self.good()
+                || (0..self.bad.len()).any(|slot| self.is_unrecorded(slot)))
     }
 
     pub(crate) fn superblock_start(&mut self) {
         let sb = self.superblock();
         tell!(self, "the superblock is written: {sb:?}");
-        self.hw.sb_writing = Some(sb);
+        self.hw.superblock_begin(sb);
         self.reclaim = match std::mem::replace(&mut self.reclaim, Reclaim::Idle) {
             Reclaim::NeedSuperblock(tail) => Reclaim::Superblock(tail),
             other => other,
@@ -143,11 +145,10 @@ impl World {
     }
 
     pub(crate) fn superblock_done(&mut self) {
-        let Some(sb) = self.hw.sb_writing.take() else {
+        if !self.hw.superblock_end() {
             return;
-        };
+        }
         tell!(self, "the superblock is stable");
-        self.hw.sb = sb;
         self.reclaim = match std::mem::replace(&mut self.reclaim, Reclaim::Idle) {
             Reclaim::Superblock(Some(tail)) if !self.journal_faulty => self.freed(tail),
             Reclaim::Superblock(_) => Reclaim::Idle,

@@ -2,6 +2,7 @@
 
 //! Assembly after a power cut, as `rust/engine/recovery.rs` does it; the power may go again.
 
+use crate::badblocks::{RowSet, Takers};
 use crate::block::{crc32c, page_of, SEED};
 use crate::hardware::{empty_unit, Hardware};
 use crate::journal::format::{JournalBlock, BLOCK_SIZE};
@@ -32,6 +33,8 @@ pub(crate) struct Up {
 pub(crate) enum Down {
     /// The power was cut.
     Cut,
+    /// More of a row is gone than parity makes up for; the log is kept.
+    Lost(usize),
     Wrong(Fault),
 }
 
@@ -70,13 +73,12 @@ impl Source for Device<'_> {
 /// The members, to which complete rows go page by page.
 struct Replay<'a> {
     journal: &'a crate::disk::Disk<crate::block::Block>,
-    members: &'a mut [crate::disk::Disk<crate::block::Page>],
-    here: Vec<bool>,
-    /// The next so many writes are good, then one fails.
-    fails: Option<u32>,
+    takers: Takers<'a>,
     power: &'a Power,
     story: &'a mut Story,
     bad_page: bool,
+    /// A row was given up.
+    lost: Option<Down>,
 }
 
 impl Sink for Replay<'_> {
@@ -88,8 +90,10 @@ impl Sink for Replay<'_> {
             let slots: Vec<_> = entries.iter().map(|e| e.slot.get()).collect();
             format!("    row {at} is replayed to members {slots:?}")
         });
-        for entry in entries {
-            if !self.here[entry.slot.index()] {
+        let mut missed = false;
+        for (nth, entry) in entries.iter().enumerate() {
+            let slot = entry.slot.index();
+            if !self.takers.here[slot] {
                 continue;
             }
             let block = self.journal.read(entry.block.get() as usize);
@@ -97,21 +101,23 @@ impl Sink for Replay<'_> {
                 self.bad_page = true;
                 return Err(());
             };
-            let member = &mut self.members[entry.slot.index()];
             self.power.on()?;
-            let id = member.submit(at, vec![page], false);
+            let id = self.takers.members[slot].submit(at, vec![page], false);
             self.power.on()?;
-            member.complete(id);
-            self.fails = match self.fails {
-                Some(0) => {
-                    // It said that it failed, whatever is there; md takes the member out.
-                    self.story
-                        .tell(|| format!("    member {} fails", entry.slot));
-                    self.here[entry.slot.index()] = false;
-                    None
-                }
-                fails => fails.map(|n| n - 1),
-            };
+            let took = self.takers.end(slot, at, id, self.story);
+            missed |= !took;
+            let due: Vec<_> = entries[nth + 1..].iter().map(|e| e.slot.index()).collect();
+            let over = due.is_empty() || self.takers.is_hasty();
+            if missed && over && self.takers.is_lost(at, &[]) {
+                self.lost = Some(match self.takers.is_lost(at, &due) {
+                    true => Down::Lost(at),
+                    false => Down::Wrong(Fault {
+                        kind: "recovery gives a row up for no reason",
+                        text: format!("row {at}"),
+                    }),
+                });
+                return Err(());
+            }
         }
         Ok(())
     }
@@ -154,8 +160,14 @@ pub(crate) struct Assembly<'a> {
     pub(crate) hw: &'a mut Hardware,
     /// Members that are there and belong to the array.
     pub(crate) here: Vec<bool>,
-    /// After so many writes of recovered rows one fails.
+    /// After so many writes of recovered rows one fails, and the member with it.
     pub(crate) fails: Option<u32>,
+    /// After so many one fails for nothing.
+    pub(crate) odd: Option<u32>,
+    /// The members' bad-block logs.
+    pub(crate) bad: Vec<RowSet>,
+    /// Members that have failed a write.
+    pub(crate) write_error: Vec<bool>,
     pub(crate) ring: Ring,
     pub(crate) dev_sectors: u64,
     pub(crate) bug: Option<Bug>,
@@ -194,6 +206,7 @@ impl Assembly<'_> {
                 member.flush();
             }
         }
+        self.record(&power, story)?;
         let flushed = replayed.members_flushed();
         let unit = flushed.unit();
         let fua = self.bug != Some(Bug::PlainEmpty);
@@ -209,16 +222,49 @@ impl Assembly<'_> {
         let mut sb = self.hw.sb.clone();
         sb.tail = tail.block.get();
         sb.in_sync.copy_from_slice(&self.here);
-        self.hw.sb_writing = Some(sb.clone());
+        sb.bad.clone_from(&self.bad);
+        self.hw.superblock_begin(sb);
         power.on().map_err(|()| Down::Cut)?;
-        self.hw.sb_writing = None;
-        self.hw.sb = sb;
+        self.hw.superblock_end();
         Ok(Up {
             tail,
             head,
             report,
             finished,
         })
+    }
+
+    /// What members did not take is recorded before the log forgets it.
+    fn record(&mut self, power: &Power, story: &mut Story) -> Result<(), Down> {
+        let known = &self.hw.sb.bad;
+        let unrecorded = (self.bad.iter().zip(known)).any(|(log, known)| !log.is_subset(known));
+        if !unrecorded || self.bug == Some(Bug::LateRecord) {
+            return Ok(());
+        }
+        story.tell(|| format!("    the superblock is written: bad blocks {:?}", self.bad));
+        let mut sb = self.hw.sb.clone();
+        sb.in_sync.copy_from_slice(&self.here);
+        sb.bad.clone_from(&self.bad);
+        self.hw.superblock_begin(sb);
+        power.on().map_err(|()| Down::Cut)?;
+        self.hw.superblock_end();
+        Ok(())
+    }
+
+    /// What takes its writes, and the log.
+    pub(crate) fn takers(&mut self) -> (Takers<'_>, &mut crate::disk::Disk<crate::block::Block>) {
+        let takers = Takers {
+            parity: self.hw.geo.parity_disks() as usize,
+            members: &mut self.hw.members,
+            dead: &self.hw.dead,
+            here: &mut self.here,
+            log: &mut self.bad,
+            write_error: &mut self.write_error,
+            fails: &mut self.fails,
+            odd: &mut self.odd,
+            bug: self.bug,
+        };
+        (takers, &mut self.hw.journal)
     }
 
     fn find_tail(&self) -> Result<Position, Down> {
@@ -249,29 +295,26 @@ impl Assembly<'_> {
         };
         let (mut meta, mut page) = ([0; BLOCK_SIZE], [0; BLOCK_SIZE]);
         let mut entries = vec![Entry::NONE; self.here.len()];
+        let (takers, journal) = self.takers();
+        let mut device = Device(journal);
         let mut sink = Replay {
-            journal: &self.hw.journal,
-            members: &mut self.hw.members,
-            here: self.here.clone(),
-            fails: self.fails,
+            journal,
+            takers,
             power,
             story,
             bad_page: false,
+            lost: None,
         };
         let scratch = Scratch {
             meta: &mut meta,
             page: &mut page,
             entries: &mut entries,
         };
-        let mut device = Device(&self.hw.journal);
         let done = scan(&log, &mut device, &mut sink, rows, scratch, crc32c);
         match done {
-            Ok(report) => {
-                self.here = sink.here;
-                Ok(report)
-            }
+            Ok(report) => Ok(report),
             Err(_) if sink.bad_page => wrong("a page that is no page was replayed", String::new()),
-            Err(ScanError::Sink { .. }) => Err(Down::Cut),
+            Err(ScanError::Sink { .. }) => Err(sink.lost.take().unwrap_or(Down::Cut)),
             Err(e) => wrong("the scan failed", format!("{e:?}")),
         }
     }
@@ -281,6 +324,8 @@ impl Assembly<'_> {
 pub(crate) struct Recovered {
     pub(crate) up: Up,
     pub(crate) here: Vec<bool>,
+    /// Members that have failed a write.
+    pub(crate) write_error: Vec<bool>,
     /// Power cuts on the way.
     pub(crate) cuts: u64,
     /// Those at which the disks kept their power.
@@ -296,6 +341,8 @@ pub(crate) struct Troubles {
     pub(crate) cut: u32,
     /// Of 1000.
     pub(crate) fail: u32,
+    /// Of 1000, of writes that fail for nothing.
+    pub(crate) odd: u32,
     /// The machine may stop without a power cut.
     pub(crate) stops: bool,
 }
@@ -314,15 +361,16 @@ impl Troubles {
     }
 }
 
-/// Assembles until the power stays on.
+/// Assembles until the power stays on. None if too much of a row is gone: the log is kept then, and
+/// not even dead rows that work again help.
 pub(crate) fn recover(
     hw: &mut Hardware,
     (ring, dev_sectors, bug, write_back): (Ring, u64, Option<Bug>, bool),
     troubles: &Troubles,
     tape: &mut Tape,
     story: &mut Story,
-) -> Result<Recovered, Fault> {
-    let (mut cuts, mut stops) = (0, 0);
+) -> Result<Option<Recovered>, Fault> {
+    let (mut cuts, mut stops, mut healed) = (0, 0, false);
     loop {
         let mut here = hw.sb.in_sync.clone();
         if here.iter().filter(|h| !**h).count() < troubles.parity && tape.chance(troubles.missing) {
@@ -333,26 +381,39 @@ pub(crate) fn recover(
         let power = (cuts < 4 && tape.chance(troubles.cut)).then(|| tape.below(40));
         let spare = here.iter().filter(|h| !**h).count() < troubles.parity;
         let fails = (spare && tape.rare(troubles.fail)).then(|| tape.below(20));
+        let odd = (!healed && tape.rare(troubles.odd)).then(|| tape.below(20));
         let mut assembly = Assembly {
-            hw: &mut *hw,
+            write_error: vec![false; here.len()],
+            bad: hw.sb.bad.clone(),
             here,
             fails,
+            odd,
             ring,
             dev_sectors,
             bug,
             write_back,
+            hw: &mut *hw,
         };
         match assembly.run(power, story) {
             Ok(up) => {
-                let here = assembly.here;
-                return Ok(Recovered {
+                return Ok(Some(Recovered {
                     up,
-                    here,
+                    here: assembly.here,
+                    write_error: assembly.write_error,
                     cuts,
                     stops,
-                });
+                }));
             }
             Err(Down::Wrong(fault)) => return Err(fault),
+            Err(Down::Lost(row)) => {
+                story.tell(|| format!("  row {row} is lost, the log is kept"));
+                if healed {
+                    return Ok(None);
+                }
+                story.tell(|| "  all dead rows work again".to_owned());
+                healed = true;
+                hw.dead.iter_mut().for_each(RowSet::clear);
+            }
             Err(Down::Cut) => {
                 cuts += 1;
                 story.tell(|| "  THE POWER IS CUT during recovery".to_owned());

@@ -36,15 +36,25 @@ const STOPS: u64 = 1 << 41;
 /// Seeds with this bit have early acknowledgement, and users that flush, if they have a write-back cache.
 const EARLY: u64 = 1 << 42;
 
+/// Seeds with this bit are of members that do not take some rows.
+const BAD_ROWS: u64 = 1 << 43;
+
 /// The kinds of seeds that a campaign has: a third each without a write-back cache, with one whose
-/// writes wait until they are stable, and with early acknowledgement; in half of all, machines stop.
-const KINDS: [u64; 6] = [
+/// writes wait until they are stable, and with early acknowledgement; in half of all, machines stop,
+/// and half of all have members that do not take some rows.
+const KINDS: [u64; 12] = [
     0,
     WRITE_BACK,
     STOPS,
     STOPS | WRITE_BACK,
     EARLY | WRITE_BACK,
     EARLY | STOPS | WRITE_BACK,
+    BAD_ROWS,
+    BAD_ROWS | WRITE_BACK,
+    BAD_ROWS | STOPS,
+    BAD_ROWS | STOPS | WRITE_BACK,
+    BAD_ROWS | EARLY | WRITE_BACK,
+    BAD_ROWS | EARLY | STOPS | WRITE_BACK,
 ];
 
 /// The nth seed of a campaign.
@@ -59,6 +69,7 @@ pub(crate) struct Kind {
     pub(crate) write_back: bool,
     pub(crate) stops: bool,
     pub(crate) early: bool,
+    pub(crate) bad_rows: bool,
     bug: Option<Bug>,
 }
 
@@ -68,6 +79,7 @@ impl Kind {
             write_back: seed & WRITE_BACK != 0,
             stops: seed & STOPS != 0,
             early: seed & EARLY != 0 && seed & WRITE_BACK != 0,
+            bad_rows: seed & BAD_ROWS != 0,
             bug,
         }
     }

@@ -48,6 +48,8 @@ pub(crate) enum Step {
     FailMember,
     Evict,
     Toggle,
+    RowDies,
+    RowsHeal,
 }
 
 /// Kinds of steps.
@@ -88,7 +90,7 @@ impl Step {
             Self::CloseStart => 25,
             Self::SyncStart => 26,
             Self::Suspend | Self::Toggle => 27,
-            Self::FailMember => 28,
+            Self::FailMember | Self::RowDies | Self::RowsHeal => 28,
             Self::Evict => 29,
             Self::PopOrdered => 30,
             Self::TakeEarly => 31,
@@ -216,6 +218,8 @@ impl World {
             1,
         );
         add(self.c.toggle, Step::Toggle, 1);
+        add(self.c.dead > 0, Step::RowDies, 1);
+        add(self.c.dead > 0, Step::RowsHeal, 1);
     }
 
     /// Runs to the end.
@@ -346,6 +350,8 @@ impl World {
                 self.write_back = !self.write_back;
                 tell!(self, "write-back: {}", self.write_back);
             }
+            Step::RowDies if self.tape.rare(150 * self.c.dead) => self.row_dies(),
+            Step::RowsHeal if self.tape.rare(30 * self.c.dead) => self.rows_heal(),
             _ => {}
         }
     }
@@ -403,6 +409,9 @@ impl World {
         );
         for i in 0..self.stripes.len() {
             let s = &self.stripes[i];
+            if s.active && self.is_log_kept() {
+                continue;
+            }
             let (parts, waits) = (s.parts.len() + s.incoming.len(), s.journal_wait);
             judge!(
                 self,

@@ -52,10 +52,18 @@ pub enum Bug {
     DryFlush,
     /// Without a journal, a user's flush ends though md has not recorded that a member failed.
     UnrecordedFlush,
+    /// Bad blocks are recorded when md writes superblocks anyway, and writes do not wait for that.
+    UnrecordedRow,
+    /// Recovery does not note which rows members did not take.
+    ForgottenRow,
+    /// Recovery records bad blocks with the new tail, and not before.
+    LateRecord,
+    /// Recovery gives a row up while others of its writes are to come, which mend it.
+    HastyLoss,
 }
 
 /// All of them, with the names that they have on the command line.
-const BUGS: [(&str, Bug); 21] = [
+const BUGS: [(&str, Bug); 25] = [
     ("dropped-flush", Bug::DroppedFlush),
     ("early-tail", Bug::EarlyTail),
     ("split-row", Bug::SplitRow),
@@ -77,6 +85,10 @@ const BUGS: [(&str, Bug); 21] = [
     ("undrained-flush", Bug::UndrainedFlush),
     ("dry-flush", Bug::DryFlush),
     ("unrecorded-flush", Bug::UnrecordedFlush),
+    ("unrecorded-row", Bug::UnrecordedRow),
+    ("forgotten-row", Bug::ForgottenRow),
+    ("late-record", Bug::LateRecord),
+    ("hasty-loss", Bug::HastyLoss),
 ];
 
 impl Bug {
@@ -154,6 +166,12 @@ pub(crate) struct Setup {
     pub(crate) fua: u32,
     /// Percent of writes with a flush before them.
     pub(crate) preflush: u32,
+    /// How likely rows of members die, and work again; zero: never.
+    pub(crate) dead: u32,
+    /// Of 1000 writes to members, so many fail for nothing, and the member stays.
+    pub(crate) odd: u32,
+    /// Rows that a member's bad-block log takes.
+    pub(crate) log: usize,
 }
 
 impl Setup {
@@ -180,6 +198,14 @@ impl Setup {
         for pace in &mut self.pace[COMMON_STEPS..] {
             *pace = PACES[tape.pick(PACES.len())];
         }
+        self
+    }
+
+    /// With rows that members do not take.
+    pub(crate) fn with_bad_rows(mut self, tape: &mut Tape) -> Self {
+        self.dead = 1 + tape.below(3);
+        self.odd = [0, 3, 20, 60][tape.pick(4)];
+        self.log = [100, 2, 0][tape.pick(3)];
         self
     }
 
@@ -241,6 +267,9 @@ impl Setup {
             early: false,
             fua: 0,
             preflush: 0,
+            dead: 0,
+            odd: 0,
+            log: 0,
         }
     }
 }

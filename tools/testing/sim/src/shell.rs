@@ -14,6 +14,7 @@ impl World {
     /// Something happened to a stripe.
     pub(crate) fn event(&mut self, i: usize, event: Event) {
         self.refresh(i);
+        self.excuse(i);
         let policy = self.policy();
         let s = &mut self.stripes[i];
         s.again = true;
@@ -23,8 +24,11 @@ impl World {
     /// The handler looks at the stripe, and takes over what there is to do.
     pub(crate) fn look(&mut self, i: usize) {
         self.refresh(i);
+        self.excuse(i);
         let mut policy = self.policy();
+        let missed = self.missed(i);
         let s = &mut self.stripes[i];
+        let before = s.acts.complete;
         s.again = false;
         s.parked = policy.blocked;
         policy.hold = s.hold;
@@ -33,6 +37,7 @@ impl World {
             policy.room = self.journal.log.grant(s.st.cacheable(&s.strips).count());
         }
         plan(&mut s.st, &mut s.strips, &policy, &mut s.acts);
+        let kept = (s.acts.complete.minus(before) & missed).is_empty();
         let taken = s.acts.cache.count();
         let unused = policy.room.saturating_sub(taken);
         self.journal.room |= self.journal.log.give_back(unused);
@@ -60,9 +65,18 @@ impl World {
             out: s.st.out(),
             fua: s.st.fua(),
             early: std::mem::take(&mut s.early),
+            seen: s.seen,
         };
+        s.seen.remove(s.acts.rmw | s.acts.rcw | s.acts.cache);
         clear(&mut s.strips, &mut s.acts);
         tell!(self, "stripe {i}: {}", story_of(&carry.acts, &carry.tasks));
+        judge!(
+            self,
+            kept,
+            "acknowledged what is lost",
+            "stripe {i}, rows {}",
+            rows_of(missed)
+        );
         judge!(
             self,
             !policy.blocked
@@ -88,6 +102,7 @@ impl World {
         s.active = false;
         s.parked = false;
         s.excused = RowMask::EMPTY;
+        self.excuse(i);
         judge!(
             self,
             self.ios.iter().all(|io| io.stripe != i),
@@ -100,6 +115,7 @@ impl World {
     /// Judges all rows of an idle stripe.
     pub(crate) fn judge_stripe(&mut self, i: usize) {
         let good = self.good();
+        let log = &self.bad;
         for row in 0..self.c.rows {
             let at = self.row_at(i, row);
             let s = &self.stripes[i];
@@ -112,7 +128,7 @@ impl World {
             };
             let judged = self.hw.judge_row(
                 at,
-                (&good, &cached),
+                (&good, log, &cached),
                 &self.model,
                 (self.now, Eyes::Up),
                 |_, _| {},
@@ -190,6 +206,12 @@ impl World {
                 self.row_done(unit);
             }
         }
+        for row in acts.fail_write.iter() {
+            // The unit is over.
+            if !carry.tasks.iter().any(|t| t.cached.has(row)) {
+                self.stripes[i].units[row as usize].clear();
+            }
+        }
         judge!(
             self,
             acts.stuck.minus(self.stripes[i].excused).is_empty(),
@@ -201,7 +223,10 @@ impl World {
         for part in &mut s.parts {
             if part.is_write() {
                 let cached = carry.tasks[part.slot].cached;
-                for row in (part.busy & acts.fail_write).minus(cached).iter() {
+                for row in (part.busy & acts.fail_write)
+                    .minus(cached | carry.seen)
+                    .iter()
+                {
                     for (n, _) in part.span(row) {
                         self.model
                             .withdraw(part.write, part.at + n as u64, self.now);

@@ -137,6 +137,8 @@ pub(crate) struct Carry {
     pub(crate) fua: RowMask,
     /// Rows to be completed that are not known to be stable in the journal.
     pub(crate) early: RowMask,
+    /// Rows that members have seen of the writes that end.
+    pub(crate) seen: RowMask,
 }
 
 /// One stripe.
@@ -164,6 +166,8 @@ pub(crate) struct Stripe {
     pub(crate) unreadable: Vec<RowMask>,
     /// Rows of which more was lost at a time than parity makes up for.
     pub(crate) excused: RowMask,
+    /// Rows whose write under way members have seen, or would have if they were there.
+    pub(crate) seen: RowMask,
     /// Rows whose writes end before they are stable in the journal, as the next look will see.
     pub(crate) early: RowMask,
 }
@@ -190,6 +194,7 @@ impl Stripe {
             carry: None,
             unreadable: vec![RowMask::EMPTY; members],
             excused: RowMask::EMPTY,
+            seen: RowMask::EMPTY,
             early: RowMask::EMPTY,
         }
     }
@@ -254,7 +259,7 @@ pub(crate) fn story_of(acts: &Actions, tasks: &[Task]) -> String {
         let a = &t.acts;
         let masks = [
             ("read", a.read | a.read_alone),
-            ("write", a.write),
+            ("write", a.write | a.write_alone),
             ("fill", a.fill),
             ("fail read", a.fail_read),
         ];

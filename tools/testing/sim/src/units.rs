@@ -561,6 +561,10 @@ impl World {
                 "stripe {i} rows {} of unit {seq} are {how} in the journal",
                 rows_of(rows)
             );
+            if ok {
+                // From here on it is the members' affair.
+                self.stripes[i].seen.insert(rows);
+            }
             let before = self.stripes[i].acts.complete;
             self.event(i, Event::JournalDone { rows, ok });
             if known.early {

@@ -265,7 +265,7 @@ impl World {
     }
 
     /// Whether something that was acknowledged will never get to the members.
-    fn is_stuck(&self) -> bool {
+    pub(crate) fn is_stuck(&self) -> bool {
         self.stripes.iter().any(|s| s.stuck().any())
     }
 

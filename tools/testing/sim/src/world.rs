@@ -2,6 +2,7 @@
 
 //! The world of a run: devices, memory, users, md and the shell's state.
 
+use crate::badblocks::RowSet;
 use crate::hardware::Hardware;
 use crate::journal::ring::Ring;
 use crate::model::Model;
@@ -73,11 +74,17 @@ pub struct Stats {
     pub fua: u64,
     /// Discards.
     pub discards: u64,
+    /// Rows of members that died.
+    pub dead: u64,
+    /// Bad blocks recorded.
+    pub bad_blocks: u64,
+    /// Recoveries that were given up, as too much of a row was gone.
+    pub given_up: u64,
 }
 
 impl Stats {
     /// All numbers, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 26] {
+    pub fn list(&self) -> [(&'static str, u64); 29] {
         [
             ("events", self.events),
             ("crashes", self.crashes),
@@ -105,6 +112,9 @@ impl Stats {
             ("bare_flushes", self.bare_flushes),
             ("fua", self.fua),
             ("discards", self.discards),
+            ("dead", self.dead),
+            ("bad_blocks", self.bad_blocks),
+            ("given_up", self.given_up),
         ]
     }
 
@@ -136,6 +146,9 @@ impl Stats {
         self.bare_flushes += o.bare_flushes;
         self.fua += o.fua;
         self.discards += o.discards;
+        self.dead += o.dead;
+        self.bad_blocks += o.bad_blocks;
+        self.given_up += o.given_up;
     }
 }
 
@@ -188,6 +201,9 @@ pub(crate) struct World {
     pub(crate) faulty: Vec<bool>,
     pub(crate) in_sync: Vec<bool>,
     pub(crate) journal_faulty: bool,
+    /// The members' bad-block logs, and which of them have failed a write.
+    pub(crate) bad: Vec<RowSet>,
+    pub(crate) write_error: Vec<bool>,
     /// The tail that the next superblock gets.
     pub(crate) tail: u64,
     pub(crate) sync: Option<Sync>,
@@ -214,6 +230,9 @@ impl World {
         c.stops = kind.stops;
         if kind.early {
             c = c.acknowledging_early(&mut tape);
+        }
+        if kind.bad_rows {
+            c = c.with_bad_rows(&mut tape);
         }
         Self::with(c, tape, bug, story)
     }
@@ -258,6 +277,8 @@ impl World {
             faulty: vec![false; members],
             in_sync: vec![true; members],
             journal_faulty: false,
+            bad: vec![RowSet::new(); members],
+            write_error: vec![false; members],
             sync: None,
             stripes: Vec::new(),
             ios: Vec::new(),
@@ -316,11 +337,12 @@ impl World {
         }
     }
 
-    /// Whether a failure is not in the superblock yet.
+    /// Whether a failure or a bad block is not in the superblock yet.
     pub(crate) fn is_blocked(&self) -> bool {
         let sb = &self.hw.sb;
         let member = self.faulty.iter().zip(&sb.in_sync).any(|(f, s)| *f && *s);
-        member || (self.journal_faulty && sb.journal)
+        let row = (0..self.bad.len()).any(|slot| self.is_unrecorded(slot));
+        member || row || (self.journal_faulty && sb.journal)
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -340,7 +362,10 @@ impl World {
 
     pub(crate) fn refresh(&mut self, i: usize) {
         for slot in 0..self.faulty.len() {
-            self.stripes[i].strips[slot].access = self.access(slot);
+            let (access, bad) = (self.access(slot), self.bad_rows(i, slot));
+            let strip = &mut self.stripes[i].strips[slot];
+            strip.access = access;
+            strip.note_bad(bad, self.write_error[slot]);
         }
     }
 }

@@ -116,6 +116,8 @@ fn seeds_that_found_something() {
         3_298_534_890_317,
         // Units that nobody waited for kept those behind them from learning that the journal had failed.
         7_696_581_394_515,
+        // A row that two members did not take kept the journal's tail, though its write had failed.
+        10_995_116_278_763,
     ];
     for seed in seeds {
         let fault = run_seed(seed, None).fault;
@@ -180,4 +182,23 @@ fn flushes_that_do_too_little_without_a_journal_are_found() {
         let story = finds_with(name, 20_000);
         assert!(story.contains("a flush comes, without a journal"));
     }
+}
+
+#[test]
+fn writes_that_do_not_wait_for_bad_blocks_are_found() {
+    let story = finds("unrecorded-row");
+    assert!(story.contains("a bad block"));
+}
+
+#[test]
+fn a_recovery_that_forgets_bad_blocks_is_found() {
+    let story = finds("forgotten-row");
+    assert!(story.contains("nobody notes it"));
+    finds("late-record");
+}
+
+#[test]
+fn a_recovery_that_gives_up_too_early_is_found() {
+    let story = finds("hasty-loss");
+    assert!(story.contains("a bad block"));
 }

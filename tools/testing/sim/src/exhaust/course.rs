@@ -66,6 +66,9 @@ impl Workload<'_> {
             world.in_sync[slot] = false;
             world.hw.sb.in_sync[slot] = false;
         }
+        if let Some(slot) = self.array.dead {
+            world.hw.dead[slot].insert(0);
+        }
         for n in 0..self.array.before {
             let pages = world.model.len() / 8;
             world.attach_range(true, n * 3 % pages * 8, 8, (false, Asks::default()));

@@ -47,7 +47,10 @@ fn place(disk: usize, at: usize, mark: u64) -> u64 {
 
 fn mark_of(sb: &Superblock) -> u64 {
     let bits = sb.in_sync.iter().fold(1, |all, s| all << 1 | u64::from(*s));
-    mix(mix(sb.tail, u64::from(sb.journal)), bits)
+    let start = mix(mix(sb.tail, u64::from(sb.journal)), bits);
+    let logs = sb.bad.iter().enumerate();
+    let bad = logs.flat_map(|(slot, log)| log.iter().map(move |at| place(slot, *at, 0)));
+    bad.fold(start, mix)
 }
 
 fn atoms_of<P: Sectors>(
@@ -103,6 +106,11 @@ impl Cut {
             let tail = dry.sb.tail;
             superblocks.push(Superblock {
                 tail,
+                ..new.clone()
+            });
+            // Each member's log is in its own.
+            superblocks.push(Superblock {
+                bad: dry.sb.bad.clone(),
                 ..new.clone()
             });
             superblocks.push(new);

@@ -109,25 +109,30 @@ fn attempt(
     story: &mut Story,
 ) -> Result<bool, Fault> {
     let mut assembly = Assembly {
-        hw: &mut *hw,
         here: here.to_vec(),
         fails: None,
+        odd: None,
+        bad: hw.sb.bad.clone(),
+        write_error: vec![false; here.len()],
         ring: world.ring,
         dev_sectors: world.dev_sectors(),
         bug: world.bug,
         write_back: world.c.write_back,
+        hw: &mut *hw,
     };
     let end = assembly.run(power, story);
     let here = assembly.here;
     match end {
         Err(Down::Cut) => return Ok(false),
+        // The log is kept.
+        Err(Down::Lost(_)) => return Ok(true),
         Err(Down::Wrong(fault)) => return Err(fault),
         Ok(_) => {}
     }
     for row in 0..world.c.stripes * world.c.rows as usize {
         hw.judge_row(
             row,
-            (&here, &|_| None),
+            (&here, &hw.sb.bad, &|_| None),
             &world.model,
             (world.now, Eyes::Cut),
             |_, _| {},

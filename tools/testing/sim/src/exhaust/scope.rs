@@ -12,6 +12,8 @@ pub(super) struct Array {
     pub(super) setup: Setup,
     /// A member that is missing from the start.
     pub(super) without: Option<usize>,
+    /// A member whose first row is dead.
+    pub(super) dead: Option<usize>,
     /// Writes of one page that were done before and are still in the log and in the caches.
     pub(super) before: u64,
     /// A flush comes as soon as something was acknowledged that is not durable.
@@ -50,8 +52,12 @@ fn array(level: i32, disks: u32, rows: u32, stripes: usize) -> Array {
             early: false,
             fua: 0,
             preflush: 0,
+            dead: 0,
+            odd: 0,
+            log: usize::MAX,
         },
         without: None,
+        dead: None,
         before: 0,
         flush: false,
         fua: false,
@@ -98,6 +104,14 @@ impl Array {
         through.setup.cache = JournalCache::None;
         through.setup.volatile = false;
         all.push(through);
+        for (array, slot) in [(array(5, 3, 1, 2), 0), (array(6, 4, 1, 2), 1)] {
+            let dead = Some(slot);
+            all.push(Self { dead, ..array });
+        }
+        all.push(Self {
+            dead: Some(2),
+            ..array(5, 3, 1, 2).cached()
+        });
         all
     }
 
@@ -151,6 +165,9 @@ impl Array {
         );
         if let Some(slot) = self.without {
             name += &format!(", member {slot} missing");
+        }
+        if let Some(slot) = self.dead {
+            name += &format!(", a dead row on member {slot}");
         }
         if self.before > 0 {
             name += &format!(", {} writes in the log", self.before);
