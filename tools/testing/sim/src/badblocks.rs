@@ -220,6 +220,9 @@ impl World {
                 self.stripes[i].excused.insert(RowMask::single(row));
             }
         }
+        // Nothing takes a row out of that again.
+        let stuck = self.stripes[i].stuck();
+        self.stripes[i].excused.insert(stuck);
     }
 
     /// A row of a member dies, or all that are dead work again. Mostly not more than parity makes up
