@@ -17,7 +17,7 @@ export INSTALL_MOD_PATH
 export PYTHONDONTWRITEBYTECODE := 1
 
 # Tests that the module has to pass.
-MDADM_TESTS ?= 00raid4 00raid5 00raid5-zero 00raid6 01r5fail 01r5integ \
+MDADM_TESTS ?= 00raid4 00raid5 00raid5-zero 00raid6 01r5fail 01r5integ 01replace \
 	03r5assem 03r5assemV1 04r5swap 05r5-internalbitmap 19raid6check \
 	19repair-does-not-destroy
 

@@ -155,7 +155,7 @@ target_fails()
 	rebuilding
 }
 
-# A member that still works is copied to a spare. raid5c cannot do that yet.
+# A member that still works is copied to a spare.
 copied()
 {
 	[ "$(get degraded)" = 0 ] || return 1
@@ -335,13 +335,12 @@ mixed()
 	DATA=3 REDUNDANT=1
 	[ "$level" != 6 ] || n=5 REDUNDANT=2
 	DEEDS=(out_and_in out_and_in replaced target_fails checking checking
-		interrupted readings cache_size sync_speed)
+		interrupted readings cache_size sync_speed copied)
 	[ "$journal" = none ] || {
 		words=(--write-journal "$JOURNAL_DISK")
 		# raid456 hangs.
 		[ "$MODULE" = raid456 ] || DEEDS+=(journal_mode journal_mode)
 	}
-	[ "$MODULE" != raid456 ] && [ "${BUGS:-0}" != 1 ] || DEEDS+=(copied)
 	local disk
 	for disk in "${POOL[@]}"; do
 		dd if=/dev/zero of="$disk" bs=1M oflag=direct 2> /dev/null
