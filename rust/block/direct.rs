@@ -149,7 +149,7 @@ unsafe extern "C" fn end_io<O: DirectOwner>(bio: *mut bindings::bio) {
             piece.end(true);
             // The last touch: the owner may go now.
             (*owner).direct_reads().cancel();
-        } else if sys::raid5c_bio_is_again(bio) {
+        } else if sys::raid5c_bio_is_again(bio) && (*bio).bi_opf & sys::RAID5C_REQ_NOWAIT != 0 {
             // A member that would have to wait has not failed.
             let owner = (*tag).owner;
             let (rdev, piece) = finish::<O>(bio);

@@ -89,7 +89,8 @@ impl Stripe {
         let rows = RowMask(label.rows);
         let members = &self.array().members;
         let other = members.has_other(label.slot, self.end(), rdev);
-        if rows.count() == 1 || other || label.twin {
+        let one = rows.count() == 1;
+        if one || label.twin {
             for row in rows.iter() {
                 if !rdev.flag(RdevFlag::Faulty) {
                     let at = self.row_sector(row).get();
@@ -98,7 +99,7 @@ impl Stripe {
             }
         }
         // A twin that lacks a copy must not count as if it had it.
-        other && !label.twin
+        other && one && !label.twin
     }
 }
 

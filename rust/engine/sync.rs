@@ -21,7 +21,8 @@ impl Array {
         if sector >= max {
             if mddev.curr_resync() < max {
                 mddev.bitmap_end_sync(mddev.curr_resync());
-            } else {
+            } else if mddev.recovery(Recovery::Recover) {
+                // A resync builds no members: what these lack stays to be done.
                 this.fullsync.xchg(0, Full);
             }
             mddev.bitmap_close_sync();

@@ -392,8 +392,11 @@ impl RdevSlot {
         self.0.xchg(rdev.as_ptr() as usize, Full);
     }
 
-    /// Takes the device out of this place, when it has another one in the array.
+    /// Takes the device out of this place, when it has another one in the array. Who looked there
+    /// before it had looks here as well, and must find it: so not before these have gone.
     pub(crate) fn clear(&self) {
+        // SAFETY: No preconditions but that we may sleep, and are no reader.
+        unsafe { bindings::synchronize_rcu() };
         self.0.xchg(0, Full);
     }
 

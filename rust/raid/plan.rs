@@ -237,26 +237,32 @@ impl Machine<'_> {
     }
 
     fn sync_rows(&mut self, row: u32, rows: RowMask) {
-        self.need(|_, s| s.readable().has(row));
+        let copy = self.strips.iter().any(|s| self.is_behind(s));
+        let build = self.strips.iter().any(|s| {
+            let lacks = s.access == Access::WriteOnly && !s.dead.has(row);
+            lacks || self.is_behind(s) && !s.readable().has(row)
+        });
+        // To copy takes only what is copied, whatever else of the row is lost.
+        let little = copy && !build;
         let lost = self
             .strips
             .iter()
             .filter(|s| !s.readable().has(row))
             .count();
-        if lost > self.st.parity() {
+        if !little && lost > self.st.parity() {
             return self.fail_sync(rows);
         }
-        let copy = self.strips.iter().any(|s| self.is_behind(s));
-        if lost == 0 && copy {
-            self.need(|_, s| s.twin == Twin::Behind);
-        }
+        self.need(|_, s| match little {
+            true => s.twin == Twin::Behind,
+            false => s.readable().has(row),
+        });
         if self.fetch_needed(row, rows) == Fetch::Wait {
             return;
         }
         if lost == 0 && !copy {
             self.check_rows(rows);
         } else {
-            self.rebuild_rows(row, rows, lost > 0);
+            self.rebuild_rows(row, rows, !little);
         }
     }
 

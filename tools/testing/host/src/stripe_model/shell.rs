@@ -1909,8 +1909,8 @@ impl World {
         let dead = (self.members[io.slot].dead & io.rows).any();
         let odd = self.c.dead > 0 && long && self.rng.chance(self.c.dead);
         if !gone && (dead || odd) {
-            self.fail_rows(io, pages, level);
-            return level;
+            self.fail_rows(io, pages, false);
+            return level && !long;
         }
         for (row, page) in io.rows.iter().zip(pages) {
             self.members[io.slot].content[row as usize] = *page;

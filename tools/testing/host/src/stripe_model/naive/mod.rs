@@ -21,8 +21,8 @@
 //!    that is cached, what counts as there is the second page, until the row is written out. Nothing
 //!    is computed of a row that is stuck, and nothing while data is on its way to the cache.
 //! 5. A sync reads all that can be read, and then compares; or if something cannot be read, computes
-//!    it and writes it where it is lacking. A sync that copies gives each twin what it lacks, and if all
-//!    can be read, reads no more than that. What is written to a member is written to its twin.
+//!    it and writes it where it is lacking. A sync that copies gives each twin what it lacks, and if
+//!    nothing has to be computed for that, reads no more. What is written to a member is written to its twin.
 //! 6. A write that may not begin waits, or fails (more members gone than parity, with those of which the
 //!    row is a bad block that is not written; no journal; or the row is stuck).
 //!    With room in the cache it is cached, unless it is of the whole row and nothing is cached yet; only
@@ -510,10 +510,11 @@ impl Row {
 
     fn sync(&mut self, policy: &Policy) {
         let unreadable = self.count(|c| !c.readable());
-        let mut fails = unreadable > self.max_lost;
         let copy = policy.copy && self.any(|c| c.behind);
-        // To copy takes only what is copied.
-        let little = copy && unreadable == 0;
+        // To copy takes only what is copied, if nothing is to be built.
+        let build = |c: &Cell| !c.in_sync && !c.missing && !c.dead || c.behind && !c.readable();
+        let little = copy && !self.any(build);
+        let mut fails = !little && unreadable > self.max_lost;
         let wanted = self.those(|c| if little { c.behind } else { c.readable() });
         if !fails && self.fetch(&wanted) != Got::All {
             return;
