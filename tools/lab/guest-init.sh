@@ -52,6 +52,16 @@ mount_all()
 	fi
 }
 
+# User-mode Linux passes the requests of all disks through one socket, which takes
+# some 270. A request that finds it full is put back until the same disk's next one
+# ends: for ever, if there is none. So fewer than that are let through.
+limit_requests()
+{
+	for file in /sys/block/ubd*/queue/nr_requests; do
+		echo $((200 / (LAB_NDISKS + 1))) > "$file"
+	done
+}
+
 # The test disks, in the order of the host's list: by serial in QEMU, where
 # the names depend on the order of probing.
 find_disks()
@@ -90,6 +100,7 @@ if [ "$LAB_UDEV" = 1 ]; then
 	udevadm settle
 fi
 find_disks
+[ "$LAB_KIND" != um ] || [ "$LAB_NDISKS" = 0 ] || limit_requests
 cd /root || stop 125
 if [ "$LAB_SHELL" = 1 ]; then
 	echo "raid5c lab: DISKS=\"$DISKS\"; raid5c-load loads the module;" \
