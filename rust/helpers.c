@@ -113,6 +113,11 @@ void raid5c_put_page(struct page *page)
 	put_page(page);
 }
 
+bool raid5c_page_is_shared(struct page *page)
+{
+	return page_count(page) != 1;
+}
+
 void *raid5c_page_address(struct page *page)
 {
 	return page_address(page);
@@ -196,6 +201,30 @@ void raid5c_bio_advance_iter(struct bio *bio, struct bvec_iter *iter,
 			     unsigned int bytes)
 {
 	bio_advance_iter(bio, iter, min(bytes, iter->bi_size));
+}
+
+/*
+ * While a stacked device takes a bio, what it submits waits until it returns.
+ * Submits what waits for devices other than the one of the bio in hand: the
+ * rest of that comes after it anyway.
+ */
+void raid5c_issue_held(struct mddev *mddev)
+{
+	struct bio_list *held = current->bio_list, out;
+	struct bio *bio;
+
+	if (!held)
+		return;
+	out = held[0];
+	bio_list_init(&held[0]);
+	current->bio_list = NULL;
+	while ((bio = bio_list_pop(&out))) {
+		if (bio->bi_bdev->bd_disk == mddev->gendisk)
+			bio_list_add(&held[0], bio);
+		else
+			submit_bio_noacct(bio);
+	}
+	current->bio_list = held;
 }
 
 /* Drops the page references that a member bio holds. */

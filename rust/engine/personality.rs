@@ -312,6 +312,7 @@ impl Personality for Array {
     }
 
     fn start(this: &Arc<Self>, mddev: &Mddev) -> Result {
+        this.cache.keep_spares(this)?;
         Self::show_counters(this);
         Self::start_with_journal(this, mddev)
     }

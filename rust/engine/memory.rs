@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an array does when memory is short: whoever lacks some is looked after
+//! again and again, and idle stripes are dropped for it.
+
+use super::{array::Array, stripe::Stripe};
+use crate::{block::bioset::issue_held, lib::noio::NoIo};
+use kernel::{
+    sync::{
+        atomic::{Full, Relaxed},
+        Arc,
+    },
+    time::{delay::fsleep, Delta},
+    workqueue::{impl_has_delayed_work, WorkItem},
+};
+
+/// How long until memory is looked for again, in milliseconds.
+const RETRY_MS: u32 = 5;
+
+/// Idle stripes that are dropped at once.
+const DROP: usize = 8;
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Array> for Array { self.retry }
+}
+
+impl WorkItem for Array {
+    type Pointer = Arc<Array>;
+
+    fn run(this: Arc<Array>) {
+        let _noio = NoIo::enter();
+        this.retry_wanted.xchg(0, Full);
+        Array::look_for_memory(&this);
+        this.timers.fetch_sub(1, Full);
+    }
+}
+
+impl Array {
+    /// Something was left for want of memory: it is tried again soon.
+    #[cold]
+    pub(super) fn want_memory(this: &Arc<Self>) {
+        if this.retry_wanted.xchg(1, Full) != 0 {
+            return;
+        }
+        this.timers.fetch_add(1, Full);
+        let delay = kernel::time::msecs_to_jiffies(RETRY_MS);
+        let queue = this.queue.near().queue();
+        if queue.enqueue_delayed(this.clone(), delay).is_err() {
+            // The timer runs already.
+            this.timers.fetch_sub(1, Full);
+        }
+    }
+
+    /// Gives the machine a moment to free memory. For submitters: what they hold
+    /// back is issued first, as others may wait for it.
+    pub(super) fn wait_for_memory(this: &Arc<Self>) {
+        issue_held(&this.mddev);
+        Self::want_memory(this);
+        fsleep(Delta::from_millis(2));
+    }
+
+    /// A reserve is free: the next who lacks memory may have it.
+    #[cold]
+    pub(super) fn memory_back(&self) {
+        if let Some(stripe) = self.next_short() {
+            self.queue.leave(&stripe);
+        }
+    }
+
+    /// A stripe that lacks memory, another one each time.
+    fn next_short(&self) -> Option<Arc<Stripe>> {
+        let from = self.short_from.load(Relaxed);
+        let found = self
+            .cache
+            .find_from(from, Stripe::take_short)
+            .or_else(|| self.cache.find_from(0, Stripe::take_short));
+        let (stripe, at) = found?;
+        self.short_from.store(at.wrapping_add(1), Relaxed);
+        Some(stripe)
+    }
+
+    fn look_for_memory(this: &Arc<Self>) {
+        for _ in 0..DROP {
+            if !this.cache.evict_one() {
+                break;
+            }
+        }
+        this.cache.budget().fill_up();
+        if let Some(journal) = this.journal() {
+            journal.retry();
+        }
+        // Bounded: those that still lack something are marked anew.
+        for _ in 0..this.cache.active() {
+            match this.next_short() {
+                Some(stripe) => Stripe::handle(&stripe),
+                None => break,
+            }
+        }
+    }
+}
