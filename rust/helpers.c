@@ -16,6 +16,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/stat.h>
 #include <linux/seq_file.h>
+#include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 #include <linux/version.h>
@@ -824,4 +825,64 @@ bool raid5c_replay_finish_is_on(void)
 void raid5c_trace_replay_finish(dev_t dev, u64 sector, u32 data, bool logged)
 {
 	trace_raid5c_replay_finish(dev, sector, data, logged);
+}
+
+/* ---- shrinkers ---- */
+
+struct raid5c_shrinks {
+	void *data;
+	unsigned long (*count)(void *data);
+	unsigned long (*scan)(void *data, unsigned long n);
+};
+
+static unsigned long raid5c_shrink_count(struct shrinker *shrinker,
+					 struct shrink_control *sc)
+{
+	struct raid5c_shrinks *shrinks = shrinker->private_data;
+	unsigned long n = shrinks->count(shrinks->data);
+
+	return n ?: SHRINK_EMPTY;
+}
+
+static unsigned long raid5c_shrink_scan(struct shrinker *shrinker,
+					struct shrink_control *sc)
+{
+	struct raid5c_shrinks *shrinks = shrinker->private_data;
+	unsigned long n = shrinks->scan(shrinks->data, sc->nr_to_scan);
+
+	return n ?: SHRINK_STOP;
+}
+
+void *raid5c_shrinker_new(void *data, unsigned long (*count)(void *data),
+			  unsigned long (*scan)(void *data, unsigned long n))
+{
+	struct raid5c_shrinks *shrinks = kmalloc(sizeof(*shrinks), GFP_KERNEL);
+	struct shrinker *shrinker;
+
+	if (!shrinks)
+		return NULL;
+	shrinker = shrinker_alloc(0, "raid5c");
+	if (!shrinker) {
+		kfree(shrinks);
+		return NULL;
+	}
+	shrinks->data = data;
+	shrinks->count = count;
+	shrinks->scan = scan;
+	shrinker->count_objects = raid5c_shrink_count;
+	shrinker->scan_objects = raid5c_shrink_scan;
+	shrinker->seeks = DEFAULT_SEEKS;
+	shrinker->private_data = shrinks;
+	shrinker_register(shrinker);
+	return shrinker;
+}
+
+/* Waits until nobody calls it any more. */
+void raid5c_shrinker_free(void *ptr)
+{
+	struct shrinker *shrinker = ptr;
+	void *shrinks = shrinker->private_data;
+
+	shrinker_free(shrinker);
+	kfree(shrinks);
 }

@@ -13,7 +13,7 @@ use crate::{
         round,
     },
     journal::pressure::{is_enough, Ages},
-    lib::{debugfs, noio::NoIo, worklist::Worklist},
+    lib::{debugfs, noio::NoIo, shrinker::Shrinker, worklist::Worklist},
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
         rdev::{Rdev, RdevFlag},
@@ -146,6 +146,9 @@ pub(crate) struct Array {
     /// Shows the counters; a circle of references, which `free` breaks.
     #[pin]
     counters_file: SpinLock<Option<debugfs::Counters<Self>>>,
+    /// Also a circle of references that `free` breaks.
+    #[pin]
+    pub(super) shrinker: SpinLock<Option<Shrinker<Self>>>,
     /// The bitmap does not tell what a rebuild may leave out.
     pub(crate) fullsync: Atomic<usize>,
     /// Discards are passed on to the members.
@@ -201,6 +204,7 @@ impl Array {
                 ages <- new_spinlock!([Ages::new(), Ages::new()], "raid5c::ages"),
                 counters: Counters::new(),
                 counters_file <- new_spinlock!(None, "raid5c::counters"),
+                shrinker <- new_spinlock!(None, "raid5c::shrinker"),
                 fullsync: Atomic::new(0),
                 discards: Atomic::new(0),
             }? Error),

@@ -330,6 +330,13 @@ impl Cache {
         })
     }
 
+    /// Pages of stripes without work, about.
+    pub(crate) fn idle_pages(&self) -> usize {
+        let idle = self.idle.lock().len;
+        let objects = core::cmp::max(self.objects.load(Relaxed), 1);
+        self.budget.pages().saturating_mul(idle) / objects
+    }
+
     /// Of these, the full ones.
     pub(crate) fn full(&self) -> usize {
         self.full.lock().len

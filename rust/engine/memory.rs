@@ -4,8 +4,15 @@
 //! again and again, and idle stripes are dropped for it.
 
 use super::{array::Array, stripe::Stripe};
-use crate::{block::bioset::issue_held, lib::noio::NoIo};
+use crate::{
+    block::bioset::issue_held,
+    lib::{
+        noio::NoIo,
+        shrinker::{Shrinker, Shrinks},
+    },
+};
 use kernel::{
+    prelude::*,
     sync::{
         atomic::{Full, Relaxed},
         Arc,
@@ -96,5 +103,44 @@ impl Array {
                 None => break,
             }
         }
+    }
+}
+
+/// Idle stripes are dropped when the kernel asks for memory, down to
+/// `stripe_cache_size`.
+impl Shrinks for Array {
+    fn count(&self) -> usize {
+        let kept = self.cache_rows().saturating_mul(self.members.len());
+        let most = self.cache.budget().pages().saturating_sub(kept);
+        core::cmp::min(most, self.cache.idle_pages())
+    }
+
+    fn scan(&self, n: usize) -> usize {
+        let before = self.cache.budget().pages();
+        // Each has at least one page, or costs nothing.
+        for _ in 0..n {
+            let freed = before.saturating_sub(self.cache.budget().pages());
+            if freed >= n || self.count() == 0 || !self.cache.evict_one() {
+                return freed;
+            }
+        }
+        before.saturating_sub(self.cache.budget().pages())
+    }
+}
+
+impl Array {
+    /// Gives pages back when the kernel asks for them; nothing depends on it.
+    pub(super) fn start_shrinker(this: &Arc<Self>) {
+        this.stop_shrinker();
+        match Shrinker::new(this.clone()) {
+            Ok(shrinker) => *this.shrinker.lock() = Some(shrinker),
+            Err(_) => pr_warn!("{}: no shrinker of the stripe cache\n", this.mddev.name()),
+        }
+    }
+
+    /// Gives none back any more.
+    pub(super) fn stop_shrinker(&self) {
+        let shrinker = self.shrinker.lock().take();
+        drop(shrinker);
     }
 }

@@ -9,7 +9,7 @@
 //! 2. a shard of the stripe cache
 //! 3. `Stripe::inner`
 //! 4. the rings of idle, dirty and full stripes; the cache's waiters; the journal's
-//!    log; `Array::journal`, `reclaim`, `ages`, `hold` and `counters_file`
+//!    log; `Array::journal`, `reclaim`, `ages`, `hold`, `counters_file` and `shrinker`
 //! 5. the rows of a journal's unit
 //! 6. what is kept for when memory is short: the budget's reserves, spare stripes, bios and
 //!    units of the journal
