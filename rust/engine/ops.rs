@@ -32,9 +32,10 @@ pub(super) fn fill(work: &mut Handler) {
 fn drain(work: &mut Handler, row: u32) {
     let bit = RowMask::single(row);
     for part in work.parts.iter_mut() {
-        let drains = work.tasks.get(part.slot).map(|t| t.drain);
-        if part.write && part.todo.has(row) && drains.is_some_and(|d| d.has(row)) {
+        // What came after the op was decided is not of it.
+        if part.write && part.due.has(row) {
             copy(part, &work.pages, row, true);
+            part.due.remove(bit);
             part.todo.remove(bit);
             part.busy.insert(bit);
         }

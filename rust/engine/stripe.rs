@@ -40,6 +40,8 @@ pub(crate) struct Attached {
     pub(crate) write: bool,
     /// Rows that nothing was done about yet.
     pub(crate) todo: RowMask,
+    /// Of these, the rows whose data the op that is to be done takes.
+    pub(crate) due: RowMask,
     /// Rows whose data was taken and is on its way.
     pub(crate) busy: RowMask,
     pub(crate) failed: bool,
@@ -55,6 +57,7 @@ impl Attached {
             first,
             write,
             todo: rows,
+            due: RowMask::EMPTY,
             busy: RowMask::EMPTY,
             failed: false,
         }

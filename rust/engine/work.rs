@@ -249,6 +249,12 @@ impl Handler {
             task.cached = s.cached();
             task.second = st.second(s);
         }
+        if (acts.rmw | acts.rcw | acts.cache).any() {
+            for part in self.parts.iter_mut().filter(|part| part.write) {
+                let drain = self.tasks.get(part.slot).map(|task| task.acts.drain);
+                part.due.insert(part.todo & drain.unwrap_or(RowMask::EMPTY));
+            }
+        }
     }
 
     /// Nothing new is to be done, but what was left.
