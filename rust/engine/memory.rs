@@ -96,13 +96,15 @@ impl Array {
         if let Some(journal) = this.journal() {
             journal.retry();
         }
-        // Bounded: those that still lack something are marked anew.
-        for _ in 0..this.cache.active() {
+        // Those that still lack something are marked anew, so this has to end; but
+        // nobody may be left without a timer. Some that are marked lack nothing by now.
+        for _ in 0..=this.cache.active() {
             match this.next_short() {
                 Some(stripe) => Stripe::handle(&stripe),
-                None => break,
+                None => return,
             }
         }
+        Self::want_memory(this);
     }
 }
 
