@@ -5,11 +5,11 @@
 
 use super::{
     array::Array,
+    handle::{Handler, Task},
     ops::{self, Place},
     recovery::write_member,
     replay::check_row,
     table::{PageTable, Which},
-    work::{Handler, Task},
 };
 use crate::{
     journal::{
@@ -57,14 +57,11 @@ impl<'a> Finisher<'a> {
         seed: u32,
     ) -> Result<Self> {
         let members = array.members.len();
-        let mut pages =
-            PageTable::new(members, 1, false, array.cache.budget().clone(), GFP_KERNEL)?;
+        let mut pages = PageTable::new(members, 1, array.cache.budget().clone())?;
         for slot in 0..members {
-            while pages.ensure(Which::First, slot, RowMask::single(ROW)).any() {
-                super::array::wait_for_memory();
-            }
+            pages.ensure(Which::First, slot, RowMask::single(ROW));
         }
-        let place = Place::new(&array.geo, DevSector::new(0), GFP_KERNEL)?;
+        let place = Place::new(&array.geo, DevSector::new(0))?;
         let none = Strip {
             parity: false,
             logged: false,
@@ -76,7 +73,7 @@ impl<'a> Finisher<'a> {
             ring,
             tail,
             seed,
-            work: Handler::new(members, place, pages, false, GFP_KERNEL)?,
+            work: Handler::new(members, place, pages)?,
             strips: KVec::from_elem(none, members, GFP_KERNEL)?,
             entries: KVec::from_elem(Entry::NONE, members, GFP_KERNEL)?,
             unlogged: 0,
@@ -129,7 +126,7 @@ impl<'a> Finisher<'a> {
     }
 
     fn finish(&mut self, report: &mut ScanReport, row: DevSector, n: usize) -> Result {
-        self.work.place = Place::new(&self.array.geo, row, GFP_KERNEL)?;
+        self.work.place = Place::new(&self.array.geo, row)?;
         self.look(row, n)?;
         let way = self.read_others(row)?;
         if way == Way::Compute {

@@ -154,7 +154,7 @@ impl Array {
             let stripe = match this.cache.get(this, index) {
                 Ok(stripe) => stripe,
                 Err(_) => {
-                    Self::wait_for_memory(this);
+                    super::array::wait_for_memory();
                     continue;
                 }
             };
@@ -167,7 +167,7 @@ impl Array {
                 Ok(true) if this.queue.post(&stripe, wake) => return,
                 Ok(true) => return Stripe::handle(&stripe),
                 Ok(false) => {}
-                Err(_) => Self::wait_for_memory(this),
+                Err(_) => super::array::wait_for_memory(),
             }
         }
     }
@@ -282,8 +282,7 @@ impl DirectOwner for Array {
     }
 
     fn direct_queue(&self) -> &OwnQueue {
-        // It may have to wait for memory, which the others may have to free.
-        self.queue.slow()
+        self.queue.near()
     }
 }
 

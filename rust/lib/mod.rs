@@ -9,7 +9,6 @@ pub(crate) mod noio;
 pub(crate) mod page;
 pub(crate) mod parse;
 pub(crate) mod show;
-pub(crate) mod shrinker;
 pub(crate) mod trace;
 pub(crate) mod worklist;
 pub(crate) mod workqueue;

@@ -166,8 +166,7 @@ impl World {
                 Phase::OpsDone => {
                     if acts.has_ops() {
                         let (bad, failed) = (carry.bad, carry.failed);
-                        let left = RowMask::EMPTY;
-                        self.event(i, Event::OpsDone { bad, failed, left });
+                        self.event(i, Event::OpsDone { bad, failed });
                     }
                     acts.has_ops()
                 }

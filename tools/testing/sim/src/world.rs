@@ -357,7 +357,6 @@ impl World {
             copy: false,
             write_back: self.write_back,
             room: 0,
-            begin: true,
         }
     }
 

@@ -150,7 +150,6 @@ pub(super) const PLAIN: Policy = Policy {
     copy: false,
     write_back: false,
     room: 0,
-    begin: true,
 };
 
 pub(super) fn policies() -> Vec<Policy> {

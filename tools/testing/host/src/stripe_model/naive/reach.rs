@@ -27,7 +27,6 @@ const WORKS: Policy = Policy {
     journal: true,
     write_back: true,
     room: 1,
-    begin: true,
     ..PLAIN
 };
 
@@ -237,18 +236,13 @@ impl Stripe {
             // What is drained into the cache cannot fail.
             if self.st.in_ops.any() && (ok || self.st.ops_cache.is_empty()) {
                 let bad = RowMask::EMPTY;
-                events.push(Event::OpsDone {
-                    bad,
-                    failed: some,
-                    left: RowMask::EMPTY,
-                });
+                events.push(Event::OpsDone { bad, failed: some });
             }
         }
         if self.st.ops_check.any() {
             events.push(Event::OpsDone {
                 bad: ROW,
                 failed: RowMask::EMPTY,
-                left: RowMask::EMPTY,
             });
         }
         events
