@@ -151,6 +151,22 @@ struct Member {
     in_sync: bool,
 }
 
+impl Member {
+    /// A device that works.
+    fn new(id: u64, content: Vec<Page>, in_sync: bool) -> Self {
+        Self {
+            id,
+            content,
+            bad: RowMask::EMPTY,
+            dead: RowMask::EMPTY,
+            log: RowMask::EMPTY,
+            write_error: false,
+            present: true,
+            in_sync,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Io {
     slot: usize,
@@ -455,16 +471,7 @@ impl World {
         }
         for slot in 0..self.c.members {
             let content = (0..self.c.rows).map(|row| self.right(slot, row)).collect();
-            self.members.push(Member {
-                id: slot as u64,
-                content,
-                bad: RowMask::EMPTY,
-                dead: RowMask::EMPTY,
-                log: RowMask::EMPTY,
-                write_error: false,
-                present: true,
-                in_sync: true,
-            });
+            self.members.push(Member::new(slot as u64, content, true));
         }
         self.before = self.truth.clone();
     }
@@ -609,21 +616,17 @@ impl World {
             return;
         }
         tell!(self, "a spare takes role {slot}");
-        let rng = &mut self.rng;
-        let content = (0..self.c.rows)
-            .map(|_| std::array::from_fn(|_| rng.next()))
-            .collect();
-        self.members[slot] = Member {
-            id: 1000 + self.now,
-            content,
-            bad: RowMask::EMPTY,
-            dead: RowMask::EMPTY,
-            log: RowMask::EMPTY,
-            write_error: false,
-            present: true,
-            in_sync: false,
-        };
+        let content = self.junk();
+        self.members[slot] = Member::new(1000 + self.now, content, false);
         self.errors[slot] = RowMask::EMPTY;
+    }
+
+    /// What a new device has.
+    fn junk(&mut self) -> Vec<Page> {
+        let rng = &mut self.rng;
+        (0..self.c.rows)
+            .map(|_| std::array::from_fn(|_| rng.next()))
+            .collect()
     }
 
     // ---- members that are replaced ----
@@ -636,20 +639,8 @@ impl World {
             return;
         }
         tell!(self, "member {slot} is to be replaced");
-        let rng = &mut self.rng;
-        let content = (0..self.c.rows)
-            .map(|_| std::array::from_fn(|_| rng.next()))
-            .collect();
-        self.twins[slot] = Some(Member {
-            id: 1000 + self.now,
-            content,
-            bad: RowMask::EMPTY,
-            dead: RowMask::EMPTY,
-            log: RowMask::EMPTY,
-            write_error: false,
-            present: true,
-            in_sync: false,
-        });
+        let content = self.junk();
+        self.twins[slot] = Some(Member::new(1000 + self.now, content, false));
     }
 
     fn lose_twin(&mut self, slot: usize) {
