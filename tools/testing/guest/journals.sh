@@ -400,14 +400,18 @@ far()
 }
 
 # many_rows LEVEL MODE [MISSING]: a log of many more rows than raid456 can
-# recover, which are 256; many of them are in it more than once.
+# recover, which are 256, and some of them more than once. How many are left in
+# write-back mode depends on how fast the cache is written out meanwhile: 370 to 833
+# on an idle machine; so only a log that has next to none fails there.
 many_rows()
 {
 	fresh 4 256M
 	build "$1" "$2"
 	put --seed "$SEED" --ops "${OPS:-3000}" --max-io 8192 --align 8 --big 0
 	power_cut
-	[ "$(log_has rows)" -ge 1000 ] && [ "$(log_has rows_again)" -ge 100 ] ||
+	local rows=1000 again=100
+	[ "$2" != write-back ] || rows=100 again=1
+	[ "$(log_has rows)" -ge $rows ] && [ "$(log_has rows_again)" -ge $again ] ||
 		fail "only $(log_has rows) rows, $(log_has rows_again) more than once"
 	recover ${3:+"$3"}
 	unplug
