@@ -23,7 +23,13 @@ enum {
 	RAID5C_REQ_IDLE = (1 << __REQ_IDLE),
 	RAID5C_REQ_NOWAIT = (1 << __REQ_NOWAIT),
 	RAID5C_GFP_NOIO = (__force unsigned int)GFP_NOIO,
-	RAID5C_GFP_NOWAIT = (__force unsigned int)(GFP_NOWAIT | __GFP_NOWARN),
+	RAID5C_GFP_KERNEL = (__force unsigned int)GFP_KERNEL,
+	/* Neither waits nor touches what is kept for when memory is used up. */
+	RAID5C_GFP_QUICK = (__force unsigned int)(GFP_NOWAIT | __GFP_NOWARN |
+						  __GFP_NOMEMALLOC),
+	/* The same, but looks once for what can be freed without I/O. */
+	RAID5C_GFP_TRY = (__force unsigned int)(GFP_NOIO | __GFP_NORETRY |
+						__GFP_NOWARN | __GFP_NOMEMALLOC),
 };
 
 #endif

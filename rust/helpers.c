@@ -16,6 +16,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/stat.h>
 #include <linux/seq_file.h>
+#include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 #include <linux/version.h>
@@ -113,6 +114,11 @@ void raid5c_put_page(struct page *page)
 	put_page(page);
 }
 
+bool raid5c_page_is_shared(struct page *page)
+{
+	return page_count(page) != 1;
+}
+
 void *raid5c_page_address(struct page *page)
 {
 	return page_address(page);
@@ -196,6 +202,30 @@ void raid5c_bio_advance_iter(struct bio *bio, struct bvec_iter *iter,
 			     unsigned int bytes)
 {
 	bio_advance_iter(bio, iter, min(bytes, iter->bi_size));
+}
+
+/*
+ * While a stacked device takes a bio, what it submits waits until it returns.
+ * Submits what waits for devices other than the one of the bio in hand: the
+ * rest of that comes after it anyway.
+ */
+void raid5c_issue_held(struct mddev *mddev)
+{
+	struct bio_list *held = current->bio_list, out;
+	struct bio *bio;
+
+	if (!held)
+		return;
+	out = held[0];
+	bio_list_init(&held[0]);
+	current->bio_list = NULL;
+	while ((bio = bio_list_pop(&out))) {
+		if (bio->bi_bdev->bd_disk == mddev->gendisk)
+			bio_list_add(&held[0], bio);
+		else
+			submit_bio_noacct(bio);
+	}
+	current->bio_list = held;
 }
 
 /* Drops the page references that a member bio holds. */
@@ -795,4 +825,64 @@ bool raid5c_replay_finish_is_on(void)
 void raid5c_trace_replay_finish(dev_t dev, u64 sector, u32 data, bool logged)
 {
 	trace_raid5c_replay_finish(dev, sector, data, logged);
+}
+
+/* ---- shrinkers ---- */
+
+struct raid5c_shrinks {
+	void *data;
+	unsigned long (*count)(void *data);
+	unsigned long (*scan)(void *data, unsigned long n);
+};
+
+static unsigned long raid5c_shrink_count(struct shrinker *shrinker,
+					 struct shrink_control *sc)
+{
+	struct raid5c_shrinks *shrinks = shrinker->private_data;
+	unsigned long n = shrinks->count(shrinks->data);
+
+	return n ?: SHRINK_EMPTY;
+}
+
+static unsigned long raid5c_shrink_scan(struct shrinker *shrinker,
+					struct shrink_control *sc)
+{
+	struct raid5c_shrinks *shrinks = shrinker->private_data;
+	unsigned long n = shrinks->scan(shrinks->data, sc->nr_to_scan);
+
+	return n ?: SHRINK_STOP;
+}
+
+void *raid5c_shrinker_new(void *data, unsigned long (*count)(void *data),
+			  unsigned long (*scan)(void *data, unsigned long n))
+{
+	struct raid5c_shrinks *shrinks = kmalloc(sizeof(*shrinks), GFP_KERNEL);
+	struct shrinker *shrinker;
+
+	if (!shrinks)
+		return NULL;
+	shrinker = shrinker_alloc(0, "raid5c");
+	if (!shrinker) {
+		kfree(shrinks);
+		return NULL;
+	}
+	shrinks->data = data;
+	shrinks->count = count;
+	shrinks->scan = scan;
+	shrinker->count_objects = raid5c_shrink_count;
+	shrinker->scan_objects = raid5c_shrink_scan;
+	shrinker->seeks = DEFAULT_SEEKS;
+	shrinker->private_data = shrinks;
+	shrinker_register(shrinker);
+	return shrinker;
+}
+
+/* Waits until nobody calls it any more. */
+void raid5c_shrinker_free(void *ptr)
+{
+	struct shrinker *shrinker = ptr;
+	void *shrinks = shrinker->private_data;
+
+	shrinker_free(shrinker);
+	kfree(shrinks);
 }

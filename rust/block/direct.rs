@@ -103,7 +103,7 @@ pub(crate) fn submit_read<O: DirectOwner>(
     let iter = piece.iter();
     // GFP_NOIO with a mempool behind does not fail.
     let gfp = if piece.bio().is_nowait() {
-        sys::RAID5C_GFP_NOWAIT
+        sys::RAID5C_GFP_QUICK
     } else {
         sys::RAID5C_GFP_NOIO
     };

@@ -3,8 +3,8 @@
 //! One array: what all its stripes share.
 
 use super::{
-    cache::Cache, counters::Counters, journal::Journal, members::Members, stripe::Stripe,
-    tunables::Tunables,
+    budget::Loan, cache::Cache, counters::Counters, journal::Journal, journal_io::FlushIo,
+    journal_io::UnitIo, members::Members, replay::Wave, stripe::Stripe, tunables::Tunables,
 };
 use crate::{
     block::{
@@ -13,7 +13,7 @@ use crate::{
         round,
     },
     journal::pressure::{is_enough, Ages},
-    lib::{debugfs, noio::NoIo, worklist::Worklist},
+    lib::{debugfs, noio::NoIo, shrinker::Shrinker, worklist::Worklist},
     md::{
         mddev::{Flag, Mddev, MddevRef, Recovery},
         rdev::{Rdev, RdevFlag},
@@ -35,10 +35,21 @@ use kernel::{
         Arc, SpinLock,
     },
     time::{delay::fsleep, Delta},
+    workqueue::{new_delayed_work, DelayedWork},
 };
 
 /// Bios that a pool keeps for when memory is short.
 const POOL: u32 = 64;
+
+/// Bios that are kept for those who must not wait for one.
+const SPARE_BIOS: usize = 32;
+
+// The rounds of all owners fit in front of the pool's bios.
+const _: () = {
+    let room = round::front_pad::<Stripe>();
+    assert!(room == round::front_pad::<UnitIo>() && room == round::front_pad::<FlushIo>());
+    assert!(room == round::front_pad::<Wave>());
+};
 
 /// Default number of rows per member that the cache may hold.
 pub(crate) const DEFAULT_ROWS: usize = 256;
@@ -57,9 +68,10 @@ fn nonzero(n: u64) -> Result<NonZeroU64> {
     NonZeroU64::new(n).ok_or(EINVAL)
 }
 
-/// Gives the machine a moment to free memory.
+/// Gives the machine a moment to free memory. For threads that nobody waits for;
+/// submitters have [`Array::wait_for_memory`].
 pub(crate) fn wait_for_memory() {
-    fsleep(Delta::from_millis(10));
+    fsleep(Delta::from_millis(5));
 }
 
 /// An array of level 4, 5 or 6.
@@ -115,6 +127,12 @@ pub(crate) struct Array {
     pub(crate) hold: SpinLock<Hold>,
     /// Stripes whose timer runs.
     pub(crate) timers: Atomic<usize>,
+    /// Looks again after those that lack memory.
+    #[pin]
+    pub(super) retry: DelayedWork<Array>,
+    pub(super) retry_wanted: Atomic<u32>,
+    /// Where in the cache the next of them is looked for.
+    pub(super) short_from: Atomic<usize>,
     /// Where the last write ended, in array sectors.
     pub(crate) last_end: Atomic<u64>,
     /// The journal's mode is write-back.
@@ -128,6 +146,9 @@ pub(crate) struct Array {
     /// Shows the counters; a circle of references, which `free` breaks.
     #[pin]
     counters_file: SpinLock<Option<debugfs::Counters<Self>>>,
+    /// Also a circle of references that `free` breaks.
+    #[pin]
+    pub(super) shrinker: SpinLock<Option<Shrinker<Self>>>,
     /// The bitmap does not tell what a rebuild may leave out.
     pub(crate) fullsync: Atomic<usize>,
     /// Discards are passed on to the members.
@@ -142,7 +163,7 @@ impl Array {
         let pages = BUSY_ROWS.checked_mul(disks).ok_or(EINVAL)?;
         let queue = Worklist::new()?;
         let mddev = mddev.to_ref();
-        Arc::pin_init(
+        let array = Arc::pin_init(
             try_pin_init!(Self {
                 direct_reads: InFlight::new(),
                 mddev,
@@ -153,7 +174,7 @@ impl Array {
                 members,
                 member_bios <- BioSet::new(
                     POOL,
-                    core::cmp::max(round::FRONT_PAD, direct::front_pad::<Array>()),
+                    core::cmp::max(round::front_pad::<Stripe>(), direct::front_pad::<Array>()),
                 ),
                 split_bios <- BioSet::new(POOL, 0),
                 queue,
@@ -174,17 +195,24 @@ impl Array {
                 quiesced: Atomic::new(0),
                 hold <- new_spinlock!(Hold::new(), "raid5c::hold"),
                 timers: Atomic::new(0),
+                retry <- new_delayed_work!("raid5c::retry"),
+                retry_wanted: Atomic::new(0),
+                short_from: Atomic::new(0),
                 last_end: Atomic::new(0),
                 write_back: Atomic::new(0),
                 may_cache: Atomic::new(0),
                 ages <- new_spinlock!([Ages::new(), Ages::new()], "raid5c::ages"),
                 counters: Counters::new(),
                 counters_file <- new_spinlock!(None, "raid5c::counters"),
+                shrinker <- new_spinlock!(None, "raid5c::shrinker"),
                 fullsync: Atomic::new(0),
                 discards: Atomic::new(0),
             }? Error),
             GFP_KERNEL,
-        )
+        )?;
+        array.member_bios.keep_spares(SPARE_BIOS)?;
+        array.cache.budget().keep(Loan::Any, disks)?;
+        Ok(array)
     }
 
     /// First member sector of stripe `index`.
@@ -219,6 +247,7 @@ impl Array {
             copy: self.mddev.recovery(Recovery::Recover),
             write_back: self.is_write_back(),
             room: 0,
+            begin: true,
         }
     }
 
@@ -511,7 +540,9 @@ impl Array {
     /// Takes a journal into use, with its thread.
     pub(super) fn start_journal(this: &Arc<Self>, mddev: &Mddev, journal: Arc<Journal>) -> Result {
         let period = kernel::time::msecs_to_jiffies(RECLAIM_PERIOD_MS);
+        this.cache.budget().keep(Loan::Out, this.members.len())?;
         let thread = OwnThread::start(mddev, c"reclaim", this.clone(), period)?;
+        journal.keep_spares()?;
         *this.reclaim.lock() = Some(thread);
         *this.journal.lock() = Some(journal);
         this.set_journal_state(JournalState::Works);
@@ -555,6 +586,7 @@ impl Array {
             journal.lose();
             // The thread that would have done them is gone.
             journal.fail_late_flushes();
+            journal.drop_spares();
         }
         self.stopping.xchg(0, Full);
     }

@@ -2,7 +2,7 @@
 
 //! The stripe cache: finds stripes, bounds their pages, drops idle ones.
 
-use super::{array::Array, stripe::Stripe};
+use super::{array::Array, budget::Budget, stripe::Stripe};
 use kernel::{
     new_condvar, new_spinlock,
     prelude::*,
@@ -15,43 +15,8 @@ use kernel::{
 /// Locks over which the stripes are spread; a power of two.
 const SHARDS: usize = 512;
 
-/// Pages in use, and the limit that new work waits for.
-pub(crate) struct Budget {
-    pages: Atomic<usize>,
-    /// Of stripes that are listed with cached data.
-    dirty: Atomic<usize>,
-    limit: Atomic<usize>,
-}
-
-impl Budget {
-    fn new(limit: usize) -> Self {
-        Self {
-            pages: Atomic::new(0),
-            dirty: Atomic::new(0),
-            limit: Atomic::new(limit),
-        }
-    }
-
-    /// `n` pages were allocated.
-    pub(crate) fn add(&self, n: usize) {
-        self.pages.fetch_add(n, Relaxed);
-    }
-
-    /// `n` pages were freed.
-    pub(crate) fn sub(&self, n: usize) {
-        self.pages.fetch_sub(n, Relaxed);
-    }
-
-    /// A stripe with cached data was listed with `old` pages, and is with `new`.
-    pub(crate) fn note_dirty(&self, old: usize, new: usize) {
-        self.dirty.fetch_add(new, Relaxed);
-        self.dirty.fetch_sub(old, Relaxed);
-    }
-
-    fn is_over(&self) -> bool {
-        self.pages.load(Relaxed) >= self.limit.load(Relaxed)
-    }
-}
+/// Stripe objects that are kept for when there is no memory for more.
+const SPARES: usize = 4;
 
 /// Where a stripe without work is listed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,6 +92,9 @@ pub(crate) struct Cache {
     dirty: SpinLock<StripeRing>,
     #[pin]
     full: SpinLock<StripeRing>,
+    /// Objects in no chain, without pages.
+    #[pin]
+    spares: SpinLock<KVec<Arc<Stripe>>>,
     /// Stripe objects there are.
     objects: Atomic<usize>,
     max_objects: usize,
@@ -156,10 +124,14 @@ impl Cache {
             idle <- new_spinlock!(StripeRing::new(max_objects)?, "raid5c::idle"),
             dirty <- new_spinlock!(StripeRing::new(max_objects)?, "raid5c::dirty"),
             full <- new_spinlock!(StripeRing::new(max_objects)?, "raid5c::full"),
+            spares <- new_spinlock!(
+                KVec::with_capacity(SPARES, GFP_KERNEL)?,
+                "raid5c::spare_stripes"
+            ),
             objects: Atomic::new(0),
             max_objects,
             active: Atomic::new(0),
-            budget: Arc::new(Budget::new(pages), GFP_KERNEL)?,
+            budget: Arc::pin_init(Budget::new(pages), GFP_KERNEL)?,
             waiters: Atomic::new(0),
             turns <- new_spinlock!(0u64, "raid5c::cache_wait"),
             wait <- new_condvar!("raid5c::cache_wait"),
@@ -178,7 +150,7 @@ impl Cache {
 
     /// Changes the number of pages that new work may take the cache to.
     pub(crate) fn set_limit(&self, pages: usize) {
-        self.budget.limit.store(pages, Relaxed);
+        self.budget.set_limit(pages);
         while self.budget.is_over() && self.evict_one() {}
         self.notify();
     }
@@ -206,16 +178,59 @@ impl Cache {
         Self::lookup(&self.shard(index)?.lock(), index)
     }
 
-    /// The stripe, made if it is not there. Waits for memory.
+    /// Keeps some objects for when there is no memory.
+    pub(crate) fn keep_spares(&self, array: &Arc<Array>) -> Result {
+        let shard = self.shard(0).ok_or(EINVAL)?;
+        for _ in 0..SPARES {
+            self.add_spare(Stripe::spare(array, shard)?);
+        }
+        Ok(())
+    }
+
+    /// Keeps a stripe that is in no chain any more, if there are too few; else it
+    /// is freed.
+    fn add_spare(&self, stripe: Arc<Stripe>) {
+        stripe.strip();
+        let mut spares = self.spares.lock();
+        let left = spares.push_within_capacity(stripe);
+        drop(spares);
+        drop(left);
+    }
+
+    /// A stripe object made of one that nobody uses.
+    #[cold]
+    fn recycle(&self, index: u64) -> Result<Arc<Stripe>> {
+        let shard = self.shard(index).ok_or(EINVAL)?;
+        // Bounded by the spares that somebody still looks at.
+        for _ in 0..=SPARES {
+            let spare = self.spares.lock().pop();
+            let Some(spare) = spare else {
+                // Makes one, if any stripe is idle.
+                self.evict_one();
+                continue;
+            };
+            if let Some(stripe) = Stripe::reuse(spare, index, shard) {
+                return Ok(stripe);
+            }
+        }
+        Err(ENOMEM)
+    }
+
+    /// The stripe, made if it is not there. `ENOMEM` if there is no memory, and no
+    /// stripe that nobody uses: stripes will end.
     pub(crate) fn get(&self, array: &Arc<Array>, index: u64) -> Result<Arc<Stripe>> {
         let shard = self.shard(index).ok_or(EINVAL)?;
         if let Some(stripe) = Self::lookup(&shard.lock(), index) {
             return Ok(stripe);
         }
-        let new = Stripe::new(array, index, shard)?;
+        let new = match Stripe::new(array, index, shard, GFP_NOWAIT) {
+            Err(e) if e == ENOMEM => self.recycle(index)?,
+            other => other?,
+        };
         let mut guard = shard.lock();
         if let Some(stripe) = Self::lookup(&guard, index) {
             drop(guard);
+            self.add_spare(new);
             return Ok(stripe);
         }
         let head = guard.head.take();
@@ -315,6 +330,13 @@ impl Cache {
         })
     }
 
+    /// Pages of stripes without work, about.
+    pub(crate) fn idle_pages(&self) -> usize {
+        let idle = self.idle.lock().len;
+        let objects = core::cmp::max(self.objects.load(Relaxed), 1);
+        self.budget.pages().saturating_mul(idle) / objects
+    }
+
     /// Of these, the full ones.
     pub(crate) fn full(&self) -> usize {
         self.full.lock().len
@@ -333,8 +355,8 @@ impl Cache {
 
     /// Stripes with cached data and their pages, and how many of each there may be.
     pub(crate) fn dirty_load(&self) -> ((usize, usize), (usize, usize)) {
-        let pages = self.budget.dirty.load(Relaxed);
-        let limit = self.budget.limit.load(Relaxed);
+        let pages = self.budget.dirty();
+        let limit = self.budget.limit();
         ((self.dirty(), self.max_objects), (pages, limit))
     }
 
@@ -346,8 +368,8 @@ impl Cache {
 
     /// Stripe objects, pages, and how many of each there may be.
     pub(crate) fn load(&self) -> ((usize, usize), (usize, usize)) {
-        let pages = self.budget.pages.load(Relaxed);
-        let limit = self.budget.limit.load(Relaxed);
+        let pages = self.budget.pages();
+        let limit = self.budget.limit();
         (
             (self.objects.load(Relaxed), self.max_objects),
             (pages, limit),
@@ -361,7 +383,7 @@ impl Cache {
     }
 
     /// Drops the oldest idle stripe. False if there is none.
-    fn evict_one(&self) -> bool {
+    pub(super) fn evict_one(&self) -> bool {
         loop {
             let Some(stripe) = self.idle.lock().pop() else {
                 return false;
@@ -384,6 +406,7 @@ impl Cache {
         drop(guard);
         if unlinked {
             self.objects.fetch_sub(1, Full);
+            self.add_spare(stripe.clone());
         }
         true
     }
@@ -433,6 +456,12 @@ impl Cache {
         while self.idle.lock().pop().is_some() {}
         while self.dirty.lock().pop().is_some() {}
         while self.full.lock().pop().is_some() {}
+        loop {
+            let spare = self.spares.lock().pop();
+            if spare.is_none() {
+                break;
+            }
+        }
         for shard in &self.shards {
             while let Some(stripe) = Self::pop(shard) {
                 drop(stripe);

@@ -5,11 +5,11 @@
 
 use super::{
     array::Array,
-    handle::{Handler, Task},
     ops::{self, Place},
     recovery::write_member,
     replay::check_row,
     table::{PageTable, Which},
+    work::{Handler, Task},
 };
 use crate::{
     journal::{
@@ -57,11 +57,14 @@ impl<'a> Finisher<'a> {
         seed: u32,
     ) -> Result<Self> {
         let members = array.members.len();
-        let mut pages = PageTable::new(members, 1, array.cache.budget().clone())?;
+        let mut pages =
+            PageTable::new(members, 1, false, array.cache.budget().clone(), GFP_KERNEL)?;
         for slot in 0..members {
-            pages.ensure(Which::First, slot, RowMask::single(ROW));
+            while pages.ensure(Which::First, slot, RowMask::single(ROW)).any() {
+                super::array::wait_for_memory();
+            }
         }
-        let place = Place::new(&array.geo, DevSector::new(0))?;
+        let place = Place::new(&array.geo, DevSector::new(0), GFP_KERNEL)?;
         let none = Strip {
             parity: false,
             logged: false,
@@ -73,7 +76,7 @@ impl<'a> Finisher<'a> {
             ring,
             tail,
             seed,
-            work: Handler::new(members, place, pages)?,
+            work: Handler::new(members, place, pages, false, GFP_KERNEL)?,
             strips: KVec::from_elem(none, members, GFP_KERNEL)?,
             entries: KVec::from_elem(Entry::NONE, members, GFP_KERNEL)?,
             unlogged: 0,
@@ -126,7 +129,7 @@ impl<'a> Finisher<'a> {
     }
 
     fn finish(&mut self, report: &mut ScanReport, row: DevSector, n: usize) -> Result {
-        self.work.place = Place::new(&self.array.geo, row)?;
+        self.work.place = Place::new(&self.array.geo, row, GFP_KERNEL)?;
         self.look(row, n)?;
         let way = self.read_others(row)?;
         if way == Way::Compute {

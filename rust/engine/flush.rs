@@ -110,14 +110,11 @@ impl Journal {
         log.is_kept(log.barrier()) == Kept::Yes
     }
 
-    /// Puts a flush on one of the lists.
-    fn wait(self: &Arc<Self>, bio: Bio, list: fn(&mut State) -> &mut Waiters) {
+    /// Puts a flush on one of the lists; gives it back if there is no memory.
+    fn wait(self: &Arc<Self>, bio: Bio, list: fn(&mut State) -> &mut Waiters) -> Result<(), Bio> {
         let turn = Array::enter_for(&self.array);
-        let room = loop {
-            match KBox::new_uninit(GFP_KERNEL) {
-                Ok(room) => break room,
-                Err(_) => super::array::wait_for_memory(),
-            }
+        let Ok(room) = KBox::new_uninit(GFP_NOWAIT) else {
+            return Err(bio);
         };
         self.array.counters.add(Count::UserFlushes, 1);
         let mut state = self.state.lock();
@@ -128,11 +125,33 @@ impl Journal {
             next: None,
             _turn: turn,
         }));
+        Ok(())
+    }
+
+    /// Does a flush for a submitter, who waits: there is no memory to put it on a
+    /// list.
+    #[cold]
+    fn flush_now(self: &Arc<Self>, bio: Bio) {
+        let _turn = Array::enter_for(&self.array);
+        self.array.counters.add(Count::UserFlushes, 1);
+        let barrier = self.state.lock().log.barrier();
+        loop {
+            self.flush();
+            self.release();
+            let kept = self.state.lock().log.is_kept(barrier);
+            match kept {
+                Kept::Yes => return bio.end(),
+                Kept::Never => return bio.end_error(),
+                Kept::NotYet => Array::wait_for_memory(&self.array),
+            }
+        }
     }
 
     /// Ends an empty flush when all that was acknowledged until now is stable.
     fn flush_for_user(self: &Arc<Self>, bio: Bio) {
-        self.wait(bio, |state| &mut state.waiters);
+        if let Err(bio) = self.wait(bio, |state| &mut state.waiters) {
+            return self.flush_now(bio);
+        }
         self.flush();
         // What it waits for may have come meanwhile, or never come.
         self.release();
@@ -267,7 +286,11 @@ impl Array {
             return bio.end_error();
         }
         if let Some(journal) = this.journal() {
-            journal.wait(bio, |state| &mut state.late);
+            let mut bio = bio;
+            while let Err(back) = journal.wait(bio, |state| &mut state.late) {
+                Self::wait_for_memory(this);
+                bio = back;
+            }
             this.wake_reclaim();
             let same = |now: &Arc<Journal>| Arc::ptr_eq(now, &journal);
             if !this.journal().as_ref().is_some_and(same) {

@@ -7,113 +7,26 @@
 //! the stripe's lock.
 
 use super::{
+    array::Array,
     cache::List,
-    counters::Count,
-    ends::{end_event, label},
     journal::Journal,
-    members::Device,
     ops,
     stripe::{Attached, Inner, Stripe},
-    table::{PageTable, Which},
+    work::Handler,
 };
 use crate::{
-    block::round::{Builder, Done, Op, RoundOwner},
-    journal::unit::UnitRef,
-    lib::{clock::warn_limited, noio::NoIo, page::Page, worklist::Worklist, xor::Scratch},
+    block::round::{Done, RoundOwner},
+    lib::{clock::warn_limited, noio::NoIo, worklist::Worklist},
     md::{
         mddev::Recovery,
         rdev::{Rdev, RdevFlag},
     },
     raid::{
         mask::RowMask,
-        stripe::{clear, plan, Access, Actions, Event, Policy, RmwLevel, StripActs},
+        stripe::{clear, plan, Access, Actions, Event, Policy, RmwLevel},
     },
 };
-use kernel::{
-    prelude::*,
-    sync::{atomic::Full, Arc},
-};
-
-/// One strip's share of what is being carried out.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Task {
-    pub(super) acts: StripActs,
-    /// Rows that the op makes.
-    pub(super) result: RowMask,
-    /// Rows of the write under way.
-    pub(super) written: RowMask,
-    /// Rows that are cached.
-    pub(super) cached: RowMask,
-    /// Rows of which reads and computes are about the second page.
-    pub(super) second: RowMask,
-    /// Checksum of the page that goes to the journal.
-    pub(super) sum: u32,
-}
-
-/// What belongs to the stripe's handler.
-pub(crate) struct Handler {
-    pub(super) pages: PageTable,
-    pub(super) scratch: Scratch,
-    /// Parts of requests, in the order of arrival.
-    pub(super) parts: KVec<Attached>,
-    pub(super) tasks: KVec<Task>,
-    pub(super) acts: Actions,
-    pub(super) place: ops::Place,
-    fua: RowMask,
-    /// Rows whose cached data is being written out.
-    pub(super) out: RowMask,
-    /// Rows that the journal had no room for.
-    pub(super) journal_wait: RowMask,
-    /// The journal units of rows that are not on the members yet, by row;
-    /// empty in an array without a journal.
-    units: KVec<Option<UnitRef>>,
-}
-
-impl Handler {
-    /// Whether data of the row is cached.
-    pub(super) fn is_cached(&self, row: u32) -> bool {
-        self.tasks.iter().any(|t| t.cached.has(row))
-    }
-
-    /// Whether the row's write must be stable when it completes.
-    pub(super) fn is_fua(&self, row: u32) -> bool {
-        self.fua.has(row)
-    }
-
-    /// Notes in which unit a row lies.
-    pub(super) fn note_unit(&mut self, row: u32, unit: UnitRef) {
-        while self.units.is_empty() {
-            match KVec::from_elem(None, 64, GFP_KERNEL) {
-                Ok(units) => self.units = units,
-                Err(_) => super::array::wait_for_memory(),
-            }
-        }
-        if let Some(slot) = self.units.get_mut(row as usize) {
-            *slot = Some(unit);
-        }
-    }
-
-    /// The unit of a row, once.
-    fn take_unit(&mut self, row: u32) -> Option<UnitRef> {
-        self.units.get_mut(row as usize)?.take()
-    }
-
-    /// A handler's things for a stripe of `members` strips.
-    pub(super) fn new(members: usize, place: ops::Place, pages: PageTable) -> Result<Self> {
-        Ok(Self {
-            pages,
-            scratch: Scratch::new(members)?,
-            parts: KVec::new(),
-            tasks: KVec::from_elem(Task::default(), members, GFP_KERNEL)?,
-            acts: Actions::default(),
-            place,
-            fua: RowMask::EMPTY,
-            out: RowMask::EMPTY,
-            journal_wait: RowMask::EMPTY,
-            units: KVec::new(),
-        })
-    }
-}
+use kernel::sync::{atomic::Full, Arc};
 
 /// What the look at the stripe's state came to.
 enum Look {
@@ -125,8 +38,6 @@ enum Look {
     Hold,
     /// Nothing to do, and no work left; the list that it belongs on now.
     Idle(Option<List>),
-    /// The handler's list has to grow first.
-    Grow(usize),
 }
 
 impl Stripe {
@@ -138,7 +49,12 @@ impl Stripe {
                 return;
             };
             let idle = self.handle_locked(&mut work);
+            let pending = work.pending;
             drop(work);
+            if pending {
+                self.inner.lock().short = true;
+                Array::want_memory(self.array());
+            }
             if let Some(list) = idle {
                 self.array().cache.idled(self, list);
                 match list {
@@ -153,20 +69,25 @@ impl Stripe {
     }
 
     fn handle_locked(self: &Arc<Self>, work: &mut Handler) -> Option<Option<List>> {
+        // Memory may have come back.
+        let mut retry = work.pending;
         loop {
-            match self.look(work) {
-                Look::Act => self.carry_out(work),
+            let look = self.look(work);
+            if matches!(look, Look::Act) || core::mem::take(&mut retry) {
+                work.pending = false;
+                self.carry_out(work);
+            }
+            let back = self.return_pages(work);
+            match look {
+                Look::Act => retry = false,
+                // More may begin now.
+                Look::Rest if back => {}
                 Look::Rest => return None,
                 Look::Hold => {
                     self.hold_back();
                     return None;
                 }
                 Look::Idle(list) => return Some(list),
-                Look::Grow(n) => {
-                    if work.parts.reserve(n, GFP_KERNEL).is_err() {
-                        super::array::wait_for_memory();
-                    }
-                }
             }
         }
     }
@@ -177,19 +98,15 @@ impl Stripe {
         let journal;
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
-        let new = inner.incoming.len();
-        if work.parts.capacity().saturating_sub(work.parts.len()) < new {
-            return Look::Grow(new);
-        }
         inner.again = false;
         let retry = core::mem::replace(&mut inner.retry_journal, false);
-        for part in inner.incoming.drain_all() {
-            // There is room, as just checked.
-            let _ = work.parts.push_within_capacity(part);
-        }
+        work.take_parts(inner);
         self.array().refresh(self.index(), &mut inner.strips);
         let mut policy = self.array().policy();
         policy.hold &= inner.hold;
+        if work.borrowed.is_some() {
+            self.hurry(inner, work, &mut policy);
+        }
         if self.is_parity_unmade(inner) {
             policy.rmw = RmwLevel::Never;
         }
@@ -210,23 +127,16 @@ impl Stripe {
         if retry {
             inner.acts.journal |= core::mem::take(&mut work.journal_wait);
         }
+        self.note_rows(inner, work, &policy);
         if !inner.acts.any() {
+            work.take_nothing();
             return match self.settle(inner, &policy, work) {
                 Some(list) => Look::Idle(list),
                 None if held => Look::Hold,
                 None => Look::Rest,
             };
         }
-        work.acts = inner.acts;
-        work.fua = inner.st.fua();
-        work.out = inner.st.out();
-        for (task, s) in work.tasks.iter_mut().zip(inner.strips.iter()) {
-            task.acts = s.act;
-            task.result = s.op_result();
-            task.written = s.written();
-            task.cached = s.cached();
-            task.second = inner.st.second(s);
-        }
+        work.take_over(&inner.acts, &inner.st, &inner.strips);
         clear(&mut inner.strips, &mut inner.acts);
         Look::Act
     }
@@ -285,23 +195,28 @@ impl Stripe {
         if ended || acts.fill {
             self.end_parts(work);
         }
-        if acts.write {
-            self.issue(work, true);
+        if work.wants_io(true) {
+            self.issue(work, true, RowMask::EMPTY);
         }
-        if acts.read {
-            self.issue(work, false);
+        let lacking = self.provide(work);
+        if work.wants_io(false) {
+            self.issue(work, false, lacking);
         }
         if acts.journal.any() {
             self.append(work, acts.journal);
         }
-        if acts.has_ops() {
-            let done = ops::run(work, &acts);
+        let ready = work.ops.all().minus(lacking);
+        if ready.any() {
+            let ops = work.ops.take(ready);
+            let done = ops::run(work, &ops);
+            work.ops_done(ready);
             if done.failed.any() {
                 self.report_ops_failed(done.failed);
             }
             self.event(Event::OpsDone {
                 bad: done.bad,
                 failed: done.failed,
+                left: !ready,
             });
         }
         if acts.stuck.any() {
@@ -456,182 +371,6 @@ impl Stripe {
             let ok = !mddev.recovery(Recovery::Recover) || self.record_holes(acts.sync_failed);
             mddev.done_sync(u64::from(acts.sync_failed.count()).wrapping_mul(8), ok);
         }
-    }
-
-    /// Issues the reads or the writes of all members: one round, or more where
-    /// memory is short.
-    fn issue(self: &Arc<Self>, work: &mut Handler, write: bool) {
-        if write {
-            self.array().mddev.bitmap_unplug();
-        }
-        self.count_io(work, write);
-        let mut round = self.new_round();
-        for slot in 0..work.tasks.len() {
-            if write {
-                self.add_writes(&mut round, work, slot);
-            } else {
-                self.add_reads(&mut round, work, slot);
-            }
-        }
-        self.submit(round);
-    }
-
-    fn add_writes(self: &Arc<Self>, round: &mut Builder<Stripe>, work: &Handler, slot: usize) {
-        let Some(task) = work.tasks.get(slot).copied() else {
-            return;
-        };
-        // What went through the journal is safe there.
-        let journal = self.array().policy().journal;
-        let fua = if journal { RowMask::EMPTY } else { work.fua };
-        let (acts, member, twin) = (task.acts, (slot, Device::Member), (slot, Device::Twin));
-        for (to, rows) in [(member, acts.write), (twin, acts.twin)] {
-            self.add_runs(round, work, to, rows & fua, Op::WriteFua);
-            self.add_runs(round, work, to, rows.minus(fua), Op::Write);
-        }
-        for row in acts.write_alone.iter() {
-            let op = if fua.has(row) {
-                Op::WriteFua
-            } else {
-                Op::Write
-            };
-            self.add_runs(round, work, member, RowMask::single(row), op);
-        }
-        self.add_runs(round, work, member, acts.discard, Op::Discard);
-    }
-
-    fn add_reads(self: &Arc<Self>, round: &mut Builder<Stripe>, work: &mut Handler, slot: usize) {
-        let Some(task) = work.tasks.get(slot).copied() else {
-            return;
-        };
-        let (read, alone) = (task.acts.read, task.acts.read_alone);
-        let both = read | alone;
-        work.pages
-            .ensure(Which::First, slot, both.minus(task.second));
-        work.pages.ensure(Which::Second, slot, both & task.second);
-        let to = (slot, Device::Member);
-        self.add_runs(round, work, to, read & task.second, Op::Read);
-        self.add_runs(round, work, to, read.minus(task.second), Op::Read);
-        for row in alone.iter() {
-            self.add_runs(round, work, to, RowMask::single(row), Op::Read);
-        }
-    }
-
-    /// Counts the pages that are about to be read or written.
-    fn count_io(&self, work: &Handler, write: bool) {
-        let (mut pages, mut out) = (0u64, 0u64);
-        for task in work.tasks.iter() {
-            let rows = if write {
-                task.acts.write | task.acts.write_alone
-            } else {
-                task.acts.read | task.acts.read_alone
-            };
-            pages = pages.wrapping_add(u64::from(rows.count()));
-            out = out.wrapping_add(u64::from((rows & work.out).count()));
-        }
-        let counters = &self.array().counters;
-        if write {
-            counters.add(Count::PagesWritten, pages);
-            counters.add(Count::PagesOut, out);
-        } else {
-            counters.add(Count::PagesRead, pages);
-        }
-    }
-
-    fn new_round(self: &Arc<Self>) -> Builder<Stripe> {
-        loop {
-            match Builder::new(self.clone()) {
-                Ok(round) => return round,
-                Err(_) => super::array::wait_for_memory(),
-            }
-        }
-    }
-
-    fn submit(&self, round: Builder<Stripe>) {
-        if round.is_empty() {
-            return;
-        }
-        if let Some(done) = round.submit() {
-            self.take_ends(done);
-        }
-    }
-
-    /// Adds a bio for every run of `rows`; what cannot be issued has failed.
-    fn add_runs(
-        self: &Arc<Self>,
-        round: &mut Builder<Stripe>,
-        work: &Handler,
-        to: (usize, Device),
-        rows: RowMask,
-        op: Op,
-    ) {
-        for (start, n) in rows.runs() {
-            let mut sent = self.add_run(round, work, to, (start, n), op);
-            if sent == Err(ENOMEM) {
-                let full = core::mem::replace(round, self.new_round());
-                self.submit(full);
-                sent = self.add_run(round, work, to, (start, n), op);
-            }
-            if sent.is_err() {
-                let run = RowMask::range(start, n);
-                self.event(end_event(label(to, run, op), false));
-            }
-        }
-    }
-
-    fn add_run(
-        &self,
-        round: &mut Builder<Stripe>,
-        work: &Handler,
-        (slot, device): (usize, Device),
-        (start, n): (u32, u32),
-        op: Op,
-    ) -> Result {
-        let members = &self.array().members;
-        let rdev = match op {
-            // What was to be read from may be another device by now.
-            Op::Read => members.reader(slot, self.end()),
-            Op::Write | Op::WriteFua | Op::Discard | Op::Flush => members.get(slot, device),
-        };
-        let rdev = rdev.ok_or(ENODEV)?;
-        let first = self
-            .sector()
-            .checked_add(u64::from(start).wrapping_mul(8))
-            .ok_or(EINVAL)?;
-        let sectors = n.saturating_mul(8);
-        if op == Op::Read && rdev.has_badblock(first, sectors) {
-            return Err(EIO);
-        }
-        // Zeroes make a bad block good, and do where the device discards nothing.
-        let zeroes = op == Op::Discard
-            && (!rdev.discards(first, sectors) || rdev.has_badblock(first, sectors));
-        let op = if zeroes { Op::Write } else { op };
-        let sector = first.checked_add(rdev.data_offset()).ok_or(EINVAL)?;
-        let second = work.tasks.get(slot).map(|t| t.second);
-        let which = match second {
-            Some(second) if op == Op::Read && second.has(start) => Which::Second,
-            Some(_) | None => Which::First,
-        };
-        let pages = work.pages.run(which, slot, (start, n)).ok_or(EINVAL)?;
-        let label = label((slot, device), RowMask::range(start, n), op);
-        let pages: PageRefs<'_> = PageRefs(pages.iter());
-        round.add(&self.array().member_bios, rdev, op, sector, label, pages)
-    }
-}
-
-/// Pages that are all there.
-struct PageRefs<'a>(core::slice::Iter<'a, Option<Page>>);
-
-impl<'a> Iterator for PageRefs<'a> {
-    type Item = &'a Page;
-
-    fn next(&mut self) -> Option<&'a Page> {
-        self.0.next()?.as_ref()
-    }
-}
-
-impl ExactSizeIterator for PageRefs<'_> {
-    fn len(&self) -> usize {
-        self.0.len()
     }
 }
 

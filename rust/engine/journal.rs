@@ -12,14 +12,15 @@ use super::{
     array::Array,
     counters::Count,
     flush::Waiters,
-    handle::Handler,
-    journal_io::{builder, FlushIo, UnitIo, UnitPages, UnitRows, LABEL, UNIT_PAGES},
+    journal_io::{Body, Filling, FlushIo, Open, UnitIo, UnitPages, LABEL},
+    journal_memory::Spares,
     stripe::Stripe,
+    work::Handler,
 };
 use crate::{
-    block::round::Op,
+    block::round::{Builder, Op},
     journal::{
-        format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
+        format::{JournalBlock, MetaBuilder},
         log::{FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed, WaitFor},
         pressure::is_tight,
         ring::Ring,
@@ -57,15 +58,6 @@ const DEPTH: usize = 4;
 /// Flushes of the journal in flight at most.
 const FLUSHES: u8 = 2;
 
-/// The unit that takes rows.
-struct Open {
-    io: Arc<UnitIo>,
-    meta: KBox<[u8; BLOCK_SIZE]>,
-    used: usize,
-    meta_page: Page,
-    pages: KVec<Page>,
-}
-
 /// What the log's lock protects.
 pub(super) struct State {
     pub(super) log: Log<KVVec<Unit>>,
@@ -92,9 +84,14 @@ pub(crate) struct Journal {
     #[pin]
     pub(super) state: SpinLock<State>,
     #[pin]
-    open: Mutex<Option<Open>>,
+    open: Mutex<Filling>,
+    /// What is kept for when there is no memory.
+    #[pin]
+    pub(super) spares: SpinLock<Spares>,
+    /// Something was not issued for want of memory.
+    pub(super) unissued: Atomic<u32>,
     /// Unit writes in flight.
-    writes: Atomic<usize>,
+    pub(super) writes: Atomic<usize>,
     /// Rows wait because all unit descriptors were in use.
     pub(super) busy: Atomic<u32>,
     /// One task at a time moves the tail.
@@ -169,7 +166,9 @@ impl Journal {
                     },
                     "raid5c::log"
                 ),
-                open <- new_mutex!(None, "raid5c::open"),
+                open <- new_mutex!(Filling { open: None, next: None }, "raid5c::open"),
+                spares <- new_spinlock!(Spares::new(), "raid5c::spare_units"),
+                unissued: Atomic::new(0),
                 writes: Atomic::new(0),
                 busy: Atomic::new(0),
                 reclaiming <- new_mutex!((), "raid5c::reclaim"),
@@ -223,6 +222,11 @@ impl Journal {
                 self.fail_row(stripe, row);
                 continue;
             }
+            if !work.has_units() {
+                work.journal_wait.insert(RowMask::single(row));
+                self.lack_memory();
+                continue;
+            }
             match self.append_row(stripe, work, row) {
                 Ok(Some(unit)) => work.note_unit(row, unit),
                 Ok(None) => {}
@@ -267,12 +271,9 @@ impl Journal {
         });
     }
 
-    fn append_row(
-        self: &Arc<Self>,
-        stripe: &Arc<Stripe>,
-        work: &mut Handler,
-        row: u32,
-    ) -> Result<Option<UnitRef>, PlaceError> {
+    /// Takes the checksums of what is to be appended of a row; how many pages of data
+    /// and of parity that is.
+    fn sum_row(&self, work: &mut Handler, row: u32) -> Result<(u32, u32), PlaceError> {
         let (mut data, mut parity) = (0u32, 0u32);
         let out = work.out.has(row);
         for (slot, task) in work.tasks.iter_mut().enumerate() {
@@ -287,13 +288,27 @@ impl Journal {
                 data = data.wrapping_add(1);
             }
         }
-        let early = parity == 0 && self.may_end_early(work, row);
-        let wait = if early {
-            WaitFor::Ordered
-        } else {
-            WaitFor::Stable
-        };
+        Ok((data, parity))
+    }
+
+    fn append_row(
+        self: &Arc<Self>,
+        stripe: &Arc<Stripe>,
+        work: &mut Handler,
+        row: u32,
+    ) -> Result<Option<UnitRef>, PlaceError> {
+        let (data, parity) = self.sum_row(work, row)?;
         let mut guard = self.open.lock();
+        if guard.next.is_none() && !self.prepare(&mut guard) {
+            drop(guard);
+            self.lack_memory();
+            return Err(PlaceError::NoSpace);
+        }
+        let early = parity == 0 && !guard.has_spare() && self.may_end_early(work, row);
+        let wait = match early {
+            true => WaitFor::Ordered,
+            false => WaitFor::Stable,
+        };
         let first = !work.is_cached(row);
         let (placed, tight) = {
             let log = &mut self.state.lock().log;
@@ -308,7 +323,7 @@ impl Journal {
             self.array.wake_reclaim();
         }
         let full = self.follow(&mut guard, &placed);
-        let entered = match &mut *guard {
+        let entered = match &mut guard.open {
             Some(open) => self
                 .enter_row(open, stripe, work, row)
                 .and_then(|()| open.io.rows.lock().add(stripe, RowMask::single(row), early)),
@@ -367,54 +382,58 @@ impl Journal {
         }
     }
 
+    /// Sees to it that the next unit can be filled.
+    fn prepare(self: &Arc<Self>, filling: &mut Filling) -> bool {
+        filling.next = self.unit_io();
+        filling.next.is_some()
+    }
+
+    /// A unit is not filled any more; the end of the journal's run.
+    pub(super) fn drop_next(&self) {
+        let next = self.open.lock().next.take();
+        drop(next);
+    }
+
+    /// Whether the device has a volatile cache.
+    pub(super) fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+
     /// Keeps the open unit in step with the log's. Returns the one that was
     /// closed, to be submitted without the lock.
-    fn follow(self: &Arc<Self>, open: &mut Option<Open>, placed: &Placed) -> Option<Open> {
+    fn follow(&self, filling: &mut Filling, placed: &Placed) -> Option<Open> {
         let full = match placed.closed {
-            Some(_) => open.take(),
+            Some(_) => filling.open.take(),
             None => None,
         };
         if placed.opened {
-            *open = Some(self.open_unit(placed.unit));
+            // `prepare` saw to it that there is one.
+            filling.open = filling
+                .next
+                .take()
+                .and_then(|io| self.open_unit(io, placed.unit));
         }
         full
     }
 
-    fn open_unit(self: &Arc<Self>, unit: UnitRef) -> Open {
-        let start = self.state.lock().log.unit_extent(unit).map(|e| e.start);
-        loop {
-            match self.try_open_unit(unit, start.unwrap_or(JournalBlock::new(0))) {
-                Ok(open) => return open,
-                // The log has the unit already: it has to be filled.
-                Err(_) => super::array::wait_for_memory(),
-            }
-        }
-    }
-
-    fn try_open_unit(self: &Arc<Self>, unit: UnitRef, start: JournalBlock) -> Result<Open> {
-        let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
-        let used = MetaBuilder::new(&mut meta, unit.seq(), start).used();
-        let rows = UnitRows::new(self.volatile)?;
-        Ok(Open {
-            io: Arc::pin_init(
-                pin_init!(UnitIo {
-                    journal: self.clone(),
-                    unit,
-                    rows <- new_spinlock!(rows, "raid5c::unit"),
-                }),
-                GFP_KERNEL,
-            )?,
-            meta,
-            used,
-            meta_page: Page::new()?,
-            pages: KVec::with_capacity(UNIT_PAGES, GFP_KERNEL)?,
-        })
+    fn open_unit(&self, io: Arc<UnitIo>, unit: UnitRef) -> Option<Open> {
+        let extent = self.state.lock().log.unit_extent(unit);
+        let start = extent.map_or(JournalBlock::new(0), |e| e.start);
+        let mut rows = io.rows.lock();
+        rows.begin(unit);
+        let mut body = rows.body.take()?;
+        drop(rows);
+        body.used = MetaBuilder::new(&mut body.meta, unit.seq(), start).used();
+        Some(Open { io, unit, body })
     }
 
     /// Puts a row's entries and pages into the open unit: data, then parity.
     fn enter_row(&self, open: &mut Open, stripe: &Arc<Stripe>, work: &Handler, row: u32) -> Result {
         let dev = stripe.row_sector(row);
-        let mut meta = MetaBuilder::resume(&mut open.meta, open.used);
+        let Body {
+            meta, used, pages, ..
+        } = &mut open.body;
+        let mut meta = MetaBuilder::resume(meta, *used);
         for (slot, task) in work.tasks.iter().enumerate() {
             let data = !work.place.is_parity(slot) && !work.out.has(row);
             if !data || !task.written.has(row) {
@@ -424,7 +443,7 @@ impl Journal {
             let location = self.array.geo.unmap(dev, slot16).ok_or(EINVAL)?;
             meta.data(location, task.sum).map_err(|_| ENOSPC)?;
             let page = work.pages.get(slot, row).ok_or(EINVAL)?;
-            open.pages
+            pages
                 .push_within_capacity(page.clone())
                 .map_err(|_| ENOSPC)?;
         }
@@ -439,12 +458,12 @@ impl Journal {
                 .map_err(|_| ENOSPC)?;
             for slot in [Some(place.p), place.q].into_iter().flatten() {
                 let page = work.pages.get(slot, row).ok_or(EINVAL)?;
-                open.pages
+                pages
                     .push_within_capacity(page.clone())
                     .map_err(|_| ENOSPC)?;
             }
         }
-        open.used = meta.used();
+        *used = meta.used();
         Ok(())
     }
 
@@ -470,7 +489,7 @@ impl Journal {
         if closed.is_none() {
             return;
         }
-        let open = guard.take();
+        let open = guard.open.take();
         drop(guard);
         if let Some(open) = open {
             self.submit(open);
@@ -478,43 +497,64 @@ impl Journal {
     }
 
     fn submit(self: &Arc<Self>, open: Open) {
-        let Open {
-            io,
-            mut meta,
-            used,
-            meta_page,
-            pages,
-        } = open;
+        let Open { io, unit, mut body } = open;
         self.writes.fetch_add(1, Full);
         let counters = &self.array.counters;
         counters.add(Count::Units, 1);
-        counters.add(Count::UnitBlocks, pages.len().saturating_add(1) as u64);
-        MetaBuilder::resume(&mut meta, used).finish(self.seed, crc32c);
-        meta_page.write(&meta);
-        io.rows.lock().shrink();
-        let unit = io.unit;
+        counters.add(Count::UnitBlocks, body.pages.len().saturating_add(1) as u64);
+        MetaBuilder::resume(&mut body.meta, body.used).finish(self.seed, crc32c);
+        body.meta_page.write(&body.meta);
+        {
+            let mut rows = io.rows.lock();
+            if !io.spare {
+                rows.shrink();
+            }
+            rows.body = Some(body);
+        }
         {
             let mut state = self.state.lock();
             if let Some(slot) = state.submitted.get_mut(unit.index()) {
                 *slot = Some(io.clone());
             }
         }
-        loop {
-            match self.write_unit(&io, &meta_page, &pages) {
-                Ok(()) => return,
-                // Nothing was issued, and nothing is wrong with the device.
-                Err(e) if e == ENOMEM => super::array::wait_for_memory(),
-                Err(_) => return self.unit_written(unit, false),
+        self.issue_unit(&io);
+    }
+
+    /// Issues a unit's write, or leaves it for later if there is no memory.
+    pub(super) fn issue_unit(self: &Arc<Self>, io: &Arc<UnitIo>) {
+        let (unit, body) = {
+            let mut rows = io.rows.lock();
+            (rows.unit, rows.body.take())
+        };
+        let Some((unit, body)) = unit.zip(body) else {
+            return;
+        };
+        let built = self.build_unit(io, unit, &body);
+        let lacking = matches!(&built, Err(e) if *e == ENOMEM);
+        {
+            let mut rows = io.rows.lock();
+            rows.body = Some(body);
+            rows.unissued = lacking;
+        }
+        match built {
+            Ok(round) => round.submit_queued(),
+            Err(_) if lacking => {
+                self.unissued.xchg(1, Full);
+                self.want_memory();
             }
+            Err(_) => self.unit_written(io, false),
         }
     }
 
-    /// Issues a unit's write: one bio, or two where the ring wraps.
-    fn write_unit(&self, io: &Arc<UnitIo>, meta: &Page, pages: &[Page]) -> Result {
-        let extent = self.state.lock().log.unit_extent(io.unit).ok_or(EINVAL)?;
+    /// A unit's write: one bio, or two where the ring wraps.
+    fn build_unit(&self, io: &Arc<UnitIo>, unit: UnitRef, body: &Body) -> Result<Builder<UnitIo>> {
+        let extent = self.state.lock().log.unit_extent(unit).ok_or(EINVAL)?;
         let extents = self.ring.extents(extent.start, u64::from(extent.blocks));
-        let all = UnitPages { meta, pages };
-        let mut round = builder(io);
+        let all = UnitPages {
+            meta: &body.meta_page,
+            pages: &body.pages,
+        };
+        let mut round = Builder::new(io.clone());
         let mut at = 0usize;
         for (start, n) in [Some(extents.first), extents.second].into_iter().flatten() {
             let n = usize::try_from(n)?;
@@ -530,12 +570,14 @@ impl Journal {
             )?;
             at = at.wrapping_add(n);
         }
-        round.submit_queued();
-        Ok(())
+        Ok(round)
     }
 
     /// A unit's write has ended.
-    pub(super) fn unit_written(self: &Arc<Self>, unit: UnitRef, ok: bool) {
+    pub(super) fn unit_written(self: &Arc<Self>, io: &Arc<UnitIo>, ok: bool) {
+        let Some(unit) = io.rows.lock().written() else {
+            return;
+        };
         self.writes.fetch_sub(1, Full);
         if !ok {
             self.device_failed();
@@ -563,46 +605,46 @@ impl Journal {
     /// Starts a flush of the journal's cache, if rows or users wait for one.
     pub(super) fn flush(self: &Arc<Self>) {
         loop {
-            let ticket = {
-                let mut state = self.state.lock();
-                let want = match state.waiters.newest() {
-                    Some(barrier) => FlushFor::RowsAnd(barrier),
-                    None => FlushFor::Rows,
-                };
-                state.log.next_flush(want)
-            };
-            let Some(ticket) = ticket else {
+            let Some(ticket) = self.next_flush() else {
                 return;
             };
+            let Some(io) = self.flush_io() else {
+                return self.leave_flush(ticket);
+            };
             self.array.counters.add(Count::Flushes, 1);
-            let io = self.flush_io(ticket);
-            if self.issue_flush(&io).is_err() {
-                io.finish(false);
+            *io.ticket.lock() = Some((ticket, Array::enter_now(&self.array)));
+            match self.issue_flush(&io) {
+                Ok(()) => {}
+                Err(e) if e == ENOMEM => {
+                    let ticket = io.ticket.lock().take();
+                    if io.spare {
+                        self.keep_flush(io);
+                    }
+                    if let Some((ticket, _turn)) = ticket {
+                        self.leave_flush(ticket);
+                    }
+                    return;
+                }
+                Err(_) => FlushIo::finish(&io, false),
             }
         }
     }
 
-    fn flush_io(self: &Arc<Self>, ticket: FlushTicket) -> Arc<FlushIo> {
-        let mut ticket = Some(ticket);
-        loop {
-            let io = Arc::pin_init(
-                pin_init!(FlushIo {
-                    journal: self.clone(),
-                    _turn: Array::enter_now(&self.array),
-                    ticket <- new_spinlock!(None, "raid5c::flush"),
-                }),
-                GFP_KERNEL,
-            );
-            if let Ok(io) = io {
-                *io.ticket.lock() = ticket.take();
-                return io;
-            }
-            super::array::wait_for_memory();
+    /// The flush that is to be done next: one that was left, or what the log wants.
+    fn next_flush(&self) -> Option<FlushTicket> {
+        if let Some(ticket) = self.spares.lock().take_ticket() {
+            return Some(ticket);
         }
+        let mut state = self.state.lock();
+        let want = match state.waiters.newest() {
+            Some(barrier) => FlushFor::RowsAnd(barrier),
+            None => FlushFor::Rows,
+        };
+        state.log.next_flush(want)
     }
 
     fn issue_flush(&self, io: &Arc<FlushIo>) -> Result {
-        let mut round = builder(io);
+        let mut round = Builder::new(io.clone());
         let rdev = self.device().ok_or(EIO)?;
         let none: &[Page] = &[];
         round.add(

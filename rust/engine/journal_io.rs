@@ -4,7 +4,7 @@
 
 use super::{array::OwnTurn, journal::Journal, stripe::Stripe};
 use crate::{
-    block::round::{Builder, Done, Label, RoundOwner},
+    block::round::{Done, Label, RoundOwner},
     journal::{
         format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
         log::FlushTicket,
@@ -16,6 +16,8 @@ use crate::{
     raid::mask::RowMask,
 };
 use kernel::{
+    alloc::Flags,
+    new_spinlock,
     prelude::*,
     sync::{Arc, SpinLock},
 };
@@ -27,9 +29,54 @@ pub(super) const UNIT_PAGES: usize = MAX_UNIT_BLOCKS as usize - 1;
 #[pin_data]
 pub(super) struct UnitIo {
     pub(super) journal: Arc<Journal>,
-    pub(super) unit: UnitRef,
+    /// It is kept for when there is no memory: used again and again.
+    pub(super) spare: bool,
     #[pin]
     pub(super) rows: SpinLock<UnitRows>,
+}
+
+/// What is written of a unit.
+pub(super) struct Body {
+    pub(super) meta: KBox<[u8; BLOCK_SIZE]>,
+    pub(super) used: usize,
+    pub(super) meta_page: Page,
+    pub(super) pages: KVec<Page>,
+}
+
+impl Body {
+    /// Nothing yet, with room for as much as a unit can have.
+    pub(super) fn new(gfp: Flags) -> Result<Self> {
+        Ok(Self {
+            meta: KBox::new([0u8; BLOCK_SIZE], gfp)?,
+            used: 0,
+            meta_page: Page::quick().ok_or(ENOMEM)?,
+            pages: KVec::with_capacity(UNIT_PAGES, gfp)?,
+        })
+    }
+}
+
+/// The unit that takes rows.
+pub(super) struct Open {
+    pub(super) io: Arc<UnitIo>,
+    pub(super) unit: UnitRef,
+    pub(super) body: Body,
+}
+
+/// What is at hand for filling units.
+pub(super) struct Filling {
+    pub(super) open: Option<Open>,
+    /// For the next unit: there must be one before the log opens it.
+    pub(super) next: Option<Arc<UnitIo>>,
+}
+
+impl Filling {
+    /// Whether a row may come to a unit that is kept: there all rows wait until it
+    /// is stable, so that whoever tells of ordered ones does not meet it in its next
+    /// life.
+    pub(super) fn has_spare(&self) -> bool {
+        let open = self.open.as_ref().is_some_and(|open| open.io.spare);
+        open || self.next.as_ref().is_some_and(|next| next.spare)
+    }
 }
 
 /// Rows of stripes.
@@ -43,17 +90,49 @@ pub(super) struct UnitRows {
     pub(super) late: Rows,
     /// How many rows were added.
     all: u32,
+    pub(super) unit: Option<UnitRef>,
+    /// What is written; elsewhere while the unit is filling.
+    pub(super) body: Option<Body>,
+    /// It has yet to be issued.
+    pub(super) unissued: bool,
 }
 
 impl UnitRows {
     /// None, with room for as many as a unit can have; of the first kind only if `early`.
-    pub(super) fn new(early: bool) -> Result<Self> {
+    pub(super) fn new(early: bool, gfp: Flags) -> Result<Self> {
         let room = if early { UNIT_PAGES } else { 0 };
         Ok(Self {
-            early: KVec::with_capacity(room, GFP_KERNEL)?,
-            late: KVec::with_capacity(UNIT_PAGES, GFP_KERNEL)?,
+            early: KVec::with_capacity(room, gfp)?,
+            late: KVec::with_capacity(UNIT_PAGES, gfp)?,
             all: 0,
+            unit: None,
+            body: None,
+            unissued: false,
         })
+    }
+
+    /// They are those of `unit` now.
+    pub(super) fn begin(&mut self, unit: UnitRef) {
+        self.unit = Some(unit);
+        self.all = 0;
+        self.unissued = false;
+    }
+
+    /// The unit's write has ended; which that is, once.
+    pub(super) fn written(&mut self) -> Option<UnitRef> {
+        if let Some(body) = &mut self.body {
+            body.pages.clear();
+        }
+        self.unit.take()
+    }
+
+    /// Keeps the room of lists that were taken out, and are empty now.
+    pub(super) fn put_back(&mut self, early: Rows, late: Rows) {
+        for (mine, list) in [(&mut self.early, early), (&mut self.late, late)] {
+            if mine.is_empty() && mine.capacity() < list.capacity() {
+                *mine = list;
+            }
+        }
     }
 
     /// Frees a list that has nothing: a unit may wait long for its flush.
@@ -85,6 +164,25 @@ impl UnitRows {
 }
 
 impl UnitIo {
+    /// A unit that has none of the log's yet, and all that it will need.
+    pub(super) fn new(
+        journal: &Arc<Journal>,
+        early: bool,
+        spare: bool,
+        gfp: Flags,
+    ) -> Result<Arc<Self>> {
+        let mut rows = UnitRows::new(early, gfp)?;
+        rows.body = Some(Body::new(gfp)?);
+        Arc::pin_init(
+            pin_init!(Self {
+                journal: journal.clone(),
+                spare,
+                rows <- new_spinlock!(rows, "raid5c::unit"),
+            }),
+            gfp,
+        )
+    }
+
     /// How many rows it has, told or not.
     pub(super) fn row_count(&self) -> u32 {
         self.rows.lock().all
@@ -95,18 +193,19 @@ impl UnitIo {
 #[pin_data]
 pub(super) struct FlushIo {
     pub(super) journal: Arc<Journal>,
+    /// It is kept for when there is no memory: used again and again.
+    pub(super) spare: bool,
     /// The array is not quiesced as long as a flush uses the device: one that
     /// was overtaken keeps nobody else waiting.
-    pub(super) _turn: OwnTurn,
     #[pin]
-    pub(super) ticket: SpinLock<Option<FlushTicket>>,
+    pub(super) ticket: SpinLock<Option<(FlushTicket, OwnTurn)>>,
 }
 
-/// Writes an empty unit, stable when this returns.
+/// Writes an empty unit, stable when this returns. Does not wait for memory.
 pub(super) fn write_empty(rdev: &Rdev, at: JournalBlock, seq: u64, seed: u32) -> Result {
-    let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
+    let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_NOWAIT)?;
     MetaBuilder::new(&mut meta, seq, at).finish(seed, crc32c);
-    let page = Page::new()?;
+    let page = Page::quick().or_else(Page::attempt).ok_or(ENOMEM)?;
     page.write(&meta);
     rdev.page_io(at.sector(), &page, true, true)
 }
@@ -118,16 +217,6 @@ pub(super) const LABEL: Label = Label {
     write: true,
     twin: false,
 };
-
-/// An empty round; waits for memory, as what it is for cannot be given up.
-pub(super) fn builder<O: RoundOwner>(owner: &Arc<O>) -> Builder<O> {
-    loop {
-        match Builder::new(owner.clone()) {
-            Ok(round) => return round,
-            Err(_) => super::array::wait_for_memory(),
-        }
-    }
-}
 
 /// A unit's pages in the order of its blocks.
 pub(super) struct UnitPages<'a> {
@@ -186,7 +275,7 @@ impl RoundOwner for UnitIo {
         for ended in done {
             ok &= ended.ok;
         }
-        this.journal.unit_written(this.unit, ok);
+        this.journal.unit_written(&this, ok);
     }
 
     fn worklist(&self) -> &Worklist {
@@ -195,13 +284,31 @@ impl RoundOwner for UnitIo {
 }
 
 impl FlushIo {
+    /// One that has no ticket yet.
+    pub(super) fn new(journal: &Arc<Journal>, spare: bool, gfp: Flags) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                journal: journal.clone(),
+                spare,
+                ticket <- new_spinlock!(None, "raid5c::flush"),
+            }),
+            gfp,
+        )
+    }
+
     /// The flush has ended.
-    pub(super) fn finish(&self, ok: bool) {
+    pub(super) fn finish(this: &Arc<Self>, ok: bool) {
+        let journal = this.journal.clone();
         if !ok {
-            self.journal.device_failed();
+            journal.device_failed();
         }
-        if let Some(ticket) = self.ticket.lock().take() {
-            self.journal.flushed(ticket, ok);
+        let ticket = this.ticket.lock().take();
+        if this.spare {
+            journal.keep_flush(this.clone());
+        }
+        if let Some((ticket, turn)) = ticket {
+            journal.flushed(ticket, ok);
+            drop(turn);
         }
     }
 }
@@ -213,7 +320,7 @@ impl RoundOwner for FlushIo {
         for ended in done {
             ok &= ended.ok;
         }
-        this.finish(ok);
+        Self::finish(&this, ok);
         this.journal.flush();
         this.journal.release();
     }

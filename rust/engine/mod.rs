@@ -9,13 +9,16 @@
 //! 2. a shard of the stripe cache
 //! 3. `Stripe::inner`
 //! 4. the rings of idle, dirty and full stripes; the cache's waiters; the journal's
-//!    log; `Array::journal`, `reclaim`, `ages`, `hold` and `counters_file`
+//!    log; `Array::journal`, `reclaim`, `ages`, `hold`, `counters_file` and `shrinker`
 //! 5. the rows of a journal's unit
+//! 6. what is kept for when memory is short: the budget's reserves, spare stripes, bios and
+//!    units of the journal
 //!
 //! `Journal::open` and `reclaiming` are mutexes under which only the log, the
 //! array's small locks and md's own are taken; no stripe is handled there.
 
 pub(crate) mod array;
+mod budget;
 mod cache;
 mod counters;
 mod discard;
@@ -23,11 +26,15 @@ mod ends;
 mod finish;
 mod flush;
 mod handle;
+mod issue;
 mod journal;
 mod journal_io;
+mod journal_memory;
 mod members;
+mod memory;
 mod nowait;
 mod ops;
+mod pages;
 mod personality;
 mod reclaim;
 mod recovery;
@@ -41,3 +48,4 @@ mod sysfs;
 mod table;
 mod tunables;
 mod window;
+mod work;

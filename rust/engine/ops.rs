@@ -3,15 +3,15 @@
 //! Copies and parity, by the stripe's handler and outside its lock.
 
 use super::{
-    handle::{Handler, Task},
     stripe::Attached,
     table::{PageTable, Which},
+    work::{Handler, Ops, Task},
 };
 use crate::{
     lib::xor::Syndrome,
-    raid::{geometry::Geometry, mask::RowMask, stripe::Actions, units::DevSector},
+    raid::{geometry::Geometry, mask::RowMask, units::DevSector},
 };
-use kernel::prelude::*;
+use kernel::{alloc::Flags, prelude::*};
 
 /// Serves reads from memory.
 pub(super) fn fill(work: &mut Handler) {
@@ -32,9 +32,10 @@ pub(super) fn fill(work: &mut Handler) {
 fn drain(work: &mut Handler, row: u32) {
     let bit = RowMask::single(row);
     for part in work.parts.iter_mut() {
-        let drains = work.tasks.get(part.slot).map(|t| t.acts.drain);
-        if part.write && part.todo.has(row) && drains.is_some_and(|d| d.has(row)) {
+        // What came after the op was decided is not of it.
+        if part.write && part.due.has(row) {
             copy(part, &work.pages, row, true);
+            part.due.remove(bit);
             part.todo.remove(bit);
             part.busy.insert(bit);
         }
@@ -62,20 +63,8 @@ pub(super) struct OpsDone {
     pub(super) failed: RowMask,
 }
 
-/// Runs all ops of `acts`.
-pub(super) fn run(work: &mut Handler, acts: &Actions) -> OpsDone {
-    for slot in 0..work.tasks.len() {
-        let rows = work
-            .tasks
-            .get(slot)
-            .map_or(RowMask::EMPTY, |t| t.result | t.acts.drain);
-        let second = match work.tasks.get(slot) {
-            Some(task) => task.result & acts.compute & task.second,
-            None => RowMask::EMPTY,
-        };
-        work.pages.ensure(Which::First, slot, rows);
-        work.pages.ensure(Which::Second, slot, second);
-    }
+/// Runs ops, whose pages are all there.
+pub(super) fn run(work: &mut Handler, acts: &Ops) -> OpsDone {
     // This cannot fail: the journal gets what is in these pages.
     for row in acts.cache.iter() {
         drain(work, row);
@@ -132,22 +121,37 @@ pub(super) struct Place {
 
 impl Place {
     /// The place of parity around a member's sector.
-    pub(super) fn new(geo: &Geometry, sector: DevSector) -> Result<Self> {
-        let place = geo.placement(sector);
+    pub(super) fn new(geo: &Geometry, sector: DevSector, gfp: Flags) -> Result<Self> {
         let mut positions = KVec::new();
-        if place.q.is_some() {
+        if geo.placement(sector).q.is_some() {
             let members = usize::try_from(geo.raid_disks())?;
-            positions = KVec::from_elem(None, members, GFP_KERNEL)?;
-            for (position, slot) in geo.syndrome_order(sector) {
-                *positions.get_mut(slot.index()).ok_or(EINVAL)? = Some(position);
-            }
+            positions = KVec::from_elem(None, members, gfp)?;
         }
-        Ok(Self {
-            p: place.p.index(),
-            q: place.q.map(|q| q.index()),
+        let mut place = Self {
+            p: 0,
+            q: None,
             sources: usize::try_from(geo.syndrome_disks())?,
             positions,
-        })
+        };
+        place.reset(geo, sector);
+        Ok(place)
+    }
+
+    /// Makes it the place of parity around another sector.
+    pub(super) fn reset(&mut self, geo: &Geometry, sector: DevSector) {
+        let place = geo.placement(sector);
+        self.p = place.p.index();
+        self.q = place.q.map(|q| q.index());
+        for position in self.positions.iter_mut() {
+            *position = None;
+        }
+        if self.q.is_some() {
+            for (position, slot) in geo.syndrome_order(sector) {
+                if let Some(at) = self.positions.get_mut(slot.index()) {
+                    *at = Some(position);
+                }
+            }
+        }
     }
 
     /// Whether the member has parity here.
@@ -240,7 +244,7 @@ fn which(task: &Task, row: u32) -> Which {
 
 /// What the user writes.
 fn drained(task: &Task, row: u32) -> Option<Which> {
-    task.acts.drain.has(row).then_some(Which::First)
+    task.drain.has(row).then_some(Which::First)
 }
 
 /// A row's data, P and Q.

@@ -312,12 +312,15 @@ impl Personality for Array {
     }
 
     fn start(this: &Arc<Self>, mddev: &Mddev) -> Result {
+        this.cache.keep_spares(this)?;
+        Self::start_shrinker(this);
         Self::show_counters(this);
         Self::start_with_journal(this, mddev)
     }
 
     fn free(this: Arc<Self>) {
         this.hide_counters();
+        this.stop_shrinker();
         this.stop_reclaim();
         this.settle();
         this.report_cached();

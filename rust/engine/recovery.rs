@@ -158,7 +158,13 @@ impl Array {
             mddev.update_sb_locked();
         }
         let unit = flushed.unit();
-        write_empty(rdev, unit.block, unit.seq, seed(this)).inspect_err(|_| {
+        let written = loop {
+            match write_empty(rdev, unit.block, unit.seq, seed(this)) {
+                Err(e) if e == ENOMEM => super::array::wait_for_memory(),
+                other => break other,
+            }
+        };
+        written.inspect_err(|_| {
             pr_err!(
                 "{}: {}: cannot write to the journal\n",
                 mddev.name(),

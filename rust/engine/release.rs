@@ -8,7 +8,7 @@ use crate::{
     lib::trace::{trace, UnitStable},
     raid::{mask::RowMask, stripe::Event},
 };
-use kernel::sync::Arc;
+use kernel::{prelude::*, sync::Arc};
 
 /// How many rows these masks have.
 fn count_rows<'a>(masks: impl Iterator<Item = &'a RowMask>) -> u64 {
@@ -45,15 +45,22 @@ impl Journal {
                 });
                 (io, ok)
             };
-            let (early, late) = {
+            let (mut early, mut late) = {
                 let mut rows = io.rows.lock();
                 (
                     core::mem::take(&mut rows.early),
                     core::mem::take(&mut rows.late),
                 )
             };
-            self.pass_on(early, ok);
-            self.pass_on(late, ok);
+            self.pass_on(&mut early, ok);
+            self.pass_on(&mut late, ok);
+            if io.spare {
+                {
+                    let mut rows = io.rows.lock();
+                    rows.put_back(early, late);
+                }
+                self.keep_unit(io);
+            }
         }
         self.end_flushes();
     }
@@ -72,17 +79,20 @@ impl Journal {
                 continue;
             };
             // Whoever takes them tells them: once.
-            let rows = core::mem::take(&mut io.rows.lock().early);
+            let mut rows = core::mem::take(&mut io.rows.lock().early);
             self.array.counters.add(
                 Count::RowsEarly,
                 count_rows(rows.iter().map(|(_, rows)| rows)),
             );
-            self.pass_on(rows, true);
+            self.pass_on(&mut rows, true);
+            if io.spare {
+                io.rows.lock().put_back(rows, KVec::new());
+            }
         }
     }
 
-    fn pass_on(&self, rows: Rows, ok: bool) {
-        for (stripe, rows) in rows {
+    fn pass_on(&self, rows: &mut Rows, ok: bool) {
+        for (stripe, rows) in rows.drain_all() {
             stripe.event(Event::JournalDone { rows, ok });
             Stripe::handle(&stripe);
         }

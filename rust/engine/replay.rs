@@ -58,7 +58,7 @@ pub(super) fn check_row(array: &Array, row: DevSector) -> Result {
 
 /// Writes under way.
 #[pin_data]
-struct Wave {
+pub(super) struct Wave {
     array: Arc<Array>,
     /// A member did not take something.
     missed: Atomic<u32>,
@@ -185,13 +185,17 @@ impl<'a> Replay<'a> {
             }),
             GFP_KERNEL,
         )?;
-        let mut round = Builder::new(wave.clone())?;
+        let mut round = Builder::new(wave.clone());
         let mut left = n;
         let all = self.writes.iter().zip(self.pages.iter()).take(n);
         for (write, page) in all.rev() {
             let added = self.add(&mut round, *write, page);
             if added.is_err() && !round.is_empty() {
                 // The others first.
+                break;
+            }
+            if added == Err(ENOMEM) {
+                super::array::wait_for_memory();
                 break;
             }
             added?;

@@ -154,7 +154,7 @@ impl Array {
             let stripe = match this.cache.get(this, index) {
                 Ok(stripe) => stripe,
                 Err(_) => {
-                    super::array::wait_for_memory();
+                    Self::wait_for_memory(this);
                     continue;
                 }
             };
@@ -167,7 +167,7 @@ impl Array {
                 Ok(true) if this.queue.post(&stripe, wake) => return,
                 Ok(true) => return Stripe::handle(&stripe),
                 Ok(false) => {}
-                Err(_) => super::array::wait_for_memory(),
+                Err(_) => Self::wait_for_memory(this),
             }
         }
     }
@@ -282,7 +282,8 @@ impl DirectOwner for Array {
     }
 
     fn direct_queue(&self) -> &OwnQueue {
-        self.queue.near()
+        // It may have to wait for memory, which the others may have to free.
+        self.queue.slow()
     }
 }
 

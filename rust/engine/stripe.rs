@@ -4,11 +4,11 @@
 //! whoever handles it.
 
 use super::{
-    array::Array,
+    array::{Array, JournalState},
     cache::{Link, List, Shard},
-    handle::Handler,
     ops::Place,
     table::PageTable,
+    work::{Handler, PARTS},
 };
 use crate::{
     block::bio::Piece,
@@ -24,6 +24,7 @@ use crate::{
     },
 };
 use kernel::{
+    alloc::Flags,
     new_mutex, new_spinlock,
     prelude::*,
     sync::{atomic::Full, Arc, LockedBy, Mutex, SpinLock},
@@ -39,6 +40,8 @@ pub(crate) struct Attached {
     pub(crate) write: bool,
     /// Rows that nothing was done about yet.
     pub(crate) todo: RowMask,
+    /// Of these, the rows whose data the op that is to be done takes.
+    pub(crate) due: RowMask,
     /// Rows whose data was taken and is on its way.
     pub(crate) busy: RowMask,
     pub(crate) failed: bool,
@@ -54,6 +57,7 @@ impl Attached {
             first,
             write,
             todo: rows,
+            due: RowMask::EMPTY,
             busy: RowMask::EMPTY,
             failed: false,
         }
@@ -99,6 +103,14 @@ pub(crate) struct Inner {
     pub(crate) acts: Actions,
     /// Parts that the handler has not taken over yet.
     pub(crate) incoming: KVec<Attached>,
+    /// Of all parts, those of the handler too.
+    pub(super) parts: usize,
+    /// So many parts the handler has room for, if it takes `larger`.
+    room: usize,
+    /// A list that the handler is to use instead of its own.
+    pub(super) larger: KVec<Attached>,
+    /// The handler left something for want of memory.
+    pub(super) short: bool,
     /// Something changed since the handler last looked.
     pub(crate) again: bool,
     /// Counted as having work.
@@ -176,9 +188,6 @@ impl WorkItem for Stripe {
     }
 }
 
-/// Parts that a stripe can take before its list has to grow.
-const INCOMING: usize = 4;
-
 /// How long a partial write may be held back, in milliseconds.
 const HOLD_MS: u32 = 2;
 
@@ -188,19 +197,23 @@ impl Stripe {
         array: &Arc<Array>,
         index: u64,
         shard: &SpinLock<Shard>,
+        gfp: Flags,
     ) -> Result<Arc<Self>> {
         let rows = array.geo.rows_per_stripe();
         let members = array.members.len();
-        let place = Place::new(&array.geo, array.stripe_sector(index))?;
-        let strips = KVec::from_elem(Strip::new(), members, GFP_KERNEL)?;
-        let incoming = KVec::with_capacity(INCOMING, GFP_KERNEL)?;
+        let place = Place::new(&array.geo, array.stripe_sector(index), gfp)?;
+        let strips = KVec::from_elem(Strip::new(), members, gfp)?;
+        let incoming = KVec::with_capacity(core::cmp::max(PARTS, members), gfp)?;
         let st = State::new(rows, place.p, place.q);
+        let journal = array.journal_state() != JournalState::None;
         let pages = PageTable::new(
             members,
             usize::try_from(rows)?,
+            journal,
             array.cache.budget().clone(),
+            gfp,
         )?;
-        let handler = Handler::new(members, place, pages)?;
+        let handler = Handler::new(members, place, pages, journal, gfp)?;
         Arc::pin_init(
             pin_init!(Self {
                 array: array.clone(),
@@ -211,6 +224,10 @@ impl Stripe {
                     strips,
                     acts: Actions::default(),
                     incoming,
+                    parts: 0,
+                    room: core::cmp::max(PARTS, members),
+                    larger: KVec::new(),
+                    short: false,
                     again: false,
                     active: false,
                     dead: false,
@@ -229,8 +246,59 @@ impl Stripe {
                 deferred <- new_delayed_work!("raid5c::stripe"),
                 node: Node::of::<Self>(),
             }),
-            GFP_KERNEL,
+            gfp,
         )
+    }
+
+    /// Makes a stripe that was dropped into stripe `index`, for the chain of `shard`.
+    /// None if somebody still looks at it, who then frees it.
+    pub(super) fn reuse(this: Arc<Self>, index: u64, shard: &SpinLock<Shard>) -> Option<Arc<Self>> {
+        let mut this = Arc::into_unique_or_drop(this)?;
+        {
+            let array = &this.array;
+            let mut work = this.work.lock();
+            work.reset();
+            let sector = array.stripe_sector(index);
+            work.place.reset(&array.geo, sector);
+            let mut guard = this.inner.lock();
+            let inner = &mut *guard;
+            inner.st = State::new(array.geo.rows_per_stripe(), work.place.p, work.place.q);
+            for strip in inner.strips.iter_mut() {
+                *strip = Strip::new();
+            }
+            inner.acts = Actions::default();
+            inner.starved = Starved::new();
+            (inner.again, inner.dead, inner.short) = (false, false, false);
+            (inner.retry_journal, inner.hold, inner.held) = (false, false, RowMask::EMPTY);
+        }
+        let fields = this.as_mut().project();
+        *fields.index = index;
+        *fields.next = LockedBy::new(shard, None);
+        Some(this.into())
+    }
+
+    /// Frees the pages of a stripe that was dropped.
+    pub(super) fn strip(&self) {
+        if let Some(mut work) = self.work.try_lock() {
+            work.pages.drop_rows(!RowMask::EMPTY);
+        }
+    }
+
+    /// A stripe that was never in the cache, to be used when there is no memory.
+    pub(super) fn spare(array: &Arc<Array>, shard: &SpinLock<Shard>) -> Result<Arc<Self>> {
+        let stripe = Self::new(array, 0, shard, GFP_KERNEL)?;
+        stripe.inner.lock().dead = true;
+        Ok(stripe)
+    }
+
+    /// Whether the handler left something for want of memory; it tries again when
+    /// the stripe is handled.
+    pub(super) fn take_short(&self) -> bool {
+        let mut inner = self.inner.lock();
+        let was = core::mem::replace(&mut inner.short, false);
+        // Or a handler that is just going would not look again.
+        inner.again |= was;
+        was
     }
 
     /// The array.
@@ -406,20 +474,14 @@ impl Stripe {
             if inner.dead {
                 return Ok(false);
             }
-            let have = inner
-                .incoming
-                .capacity()
-                .saturating_sub(inner.incoming.len());
-            if have < room {
-                let want = inner
-                    .incoming
-                    .capacity()
-                    .saturating_mul(2)
-                    .saturating_add(room);
+            let want = inner.parts.saturating_add(room);
+            let here = inner.incoming.len().saturating_add(room);
+            if inner.incoming.capacity() < here || inner.room < want {
                 drop(inner);
-                self.grow_incoming(want)?;
+                self.make_room(want.saturating_mul(2))?;
                 continue;
             }
+            inner.parts = want;
             if !inner.active {
                 self.array.cache.activated();
                 inner.active = true;
@@ -430,17 +492,26 @@ impl Stripe {
         }
     }
 
-    fn grow_incoming(&self, want: usize) -> Result {
-        let mut new = KVec::with_capacity(want, GFP_KERNEL)?;
-        let mut inner = self.inner.lock();
-        if new.capacity() > inner.incoming.len() {
+    /// Makes room for `want` parts, in the list of those that came and in the
+    /// handler's: that one does not allocate. An error if there is no memory; then
+    /// there is room again when parts have ended.
+    fn make_room(&self, want: usize) -> Result {
+        let mut new = KVec::with_capacity(want, GFP_NOWAIT)?;
+        let mut larger = KVec::with_capacity(want, GFP_NOWAIT)?;
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        if new.capacity() > inner.incoming.capacity() {
             core::mem::swap(&mut new, &mut inner.incoming);
-            let inner = &mut *inner;
             for a in new.drain_all() {
                 // There is room: the new list is longer than the old.
                 let _ = inner.incoming.push_within_capacity(a);
             }
         }
+        if want > inner.room {
+            core::mem::swap(&mut larger, &mut inner.larger);
+            inner.room = want;
+        }
+        drop(guard);
         Ok(())
     }
 

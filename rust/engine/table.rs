@@ -2,9 +2,9 @@
 
 //! The pages of a stripe, by member and row; allocated when first used.
 
-use super::cache::Budget;
+use super::budget::{Budget, Loan};
 use crate::{lib::page::Page, raid::mask::RowMask};
-use kernel::{prelude::*, sync::Arc, time::delay::fsleep, time::Delta};
+use kernel::{alloc::Flags, prelude::*, sync::Arc};
 
 /// Which of a strip's two pages.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,30 +18,36 @@ pub(crate) enum Which {
 /// Pages of up to 64 rows of each member.
 pub(crate) struct PageTable {
     rows: usize,
-    pages: KVec<Option<Page>>,
-    /// As many, or none.
-    second: KVec<Option<Page>>,
+    pages: KVVec<Option<Page>>,
+    /// As many, or none where the array never had a journal.
+    second: KVVec<Option<Page>>,
     count: usize,
     budget: Arc<Budget>,
 }
 
 impl PageTable {
-    /// An empty table.
-    pub(crate) fn new(members: usize, rows: usize, budget: Arc<Budget>) -> Result<Self> {
+    /// An empty table; `second` if there may be second pages.
+    pub(crate) fn new(
+        members: usize,
+        rows: usize,
+        second: bool,
+        budget: Arc<Budget>,
+        gfp: Flags,
+    ) -> Result<Self> {
         let n = members.checked_mul(rows).ok_or(EINVAL)?;
         Ok(Self {
             rows,
-            pages: Self::empty(n)?,
-            second: KVec::new(),
+            pages: Self::empty(n, gfp)?,
+            second: Self::empty(if second { n } else { 0 }, gfp)?,
             count: 0,
             budget,
         })
     }
 
-    fn empty(n: usize) -> Result<KVec<Option<Page>>> {
-        let mut pages = KVec::with_capacity(n, GFP_KERNEL)?;
+    fn empty(n: usize, gfp: Flags) -> Result<KVVec<Option<Page>>> {
+        let mut pages = KVVec::with_capacity(n, gfp)?;
         for _ in 0..n {
-            pages.push(None, GFP_KERNEL)?;
+            pages.push(None, gfp)?;
         }
         Ok(pages)
     }
@@ -51,7 +57,7 @@ impl PageTable {
         self.count
     }
 
-    fn table(&self, which: Which) -> &KVec<Option<Page>> {
+    fn table(&self, which: Which) -> &KVVec<Option<Page>> {
         match which {
             Which::First => &self.pages,
             Which::Second => &self.second,
@@ -90,41 +96,97 @@ impl PageTable {
         pages.iter().all(Option::is_some).then_some(pages)
     }
 
-    /// Makes sure that all `rows` of member `slot` have pages.
-    ///
-    /// Waits for memory: whoever needs a page here cannot go on without it,
-    /// and holds nothing that freeing memory depends on but this array's own
-    /// writes.
-    pub(crate) fn ensure(&mut self, which: Which, slot: usize, rows: RowMask) {
-        if rows.is_empty() {
-            return;
+    fn place(&mut self, which: Which, slot: usize, row: u32) -> Option<&mut Option<Page>> {
+        let index = self.index(slot, row)?;
+        match which {
+            Which::First => self.pages.get_mut(index),
+            Which::Second => self.second.get_mut(index),
         }
-        while self.table(which).is_empty() {
-            match Self::empty(self.pages.len()) {
-                Ok(table) => self.second = table,
-                Err(_) => fsleep(Delta::from_millis(10)),
-            }
-        }
+    }
+
+    /// Gives `rows` of member `slot` pages; returns those for which there is no
+    /// memory.
+    pub(crate) fn ensure(&mut self, which: Which, slot: usize, rows: RowMask) -> RowMask {
+        let (mut lacking, mut new) = (RowMask::EMPTY, 0usize);
         for row in rows.iter() {
-            let index = self.index(slot, row);
-            let table = match which {
-                Which::First => &mut self.pages,
-                Which::Second => &mut self.second,
-            };
-            let Some(place) = index.and_then(|i| table.get_mut(i)) else {
-                continue;
-            };
-            if place.is_some() {
+            let there = self.index(slot, row).map(|i| match which {
+                Which::First => self.pages.get(i),
+                Which::Second => self.second.get(i),
+            });
+            if there.flatten().is_some_and(Option::is_some) {
                 continue;
             }
-            *place = Some(loop {
-                match Page::new() {
-                    Ok(page) => break page,
-                    Err(_) => fsleep(Delta::from_millis(10)),
+            // Where there was none for one row, there is none for the next.
+            let page = match lacking.any() {
+                true => None,
+                false => self.budget.page(),
+            };
+            match (self.place(which, slot, row), page) {
+                (Some(place), Some(page)) => {
+                    *place = Some(page);
+                    new = new.wrapping_add(1);
                 }
-            });
-            self.count = self.count.saturating_add(1);
-            self.budget.add(1);
+                _ => lacking.insert(RowMask::single(row)),
+            }
+        }
+        if new > 0 {
+            self.count = self.count.saturating_add(new);
+            self.budget.add(new);
+        }
+        lacking
+    }
+
+    /// Gives `row` all pages that it can come to need, from a reserve that the
+    /// caller has borrowed. False if that has not as many, and nothing is done.
+    pub(crate) fn lend(&mut self, loan: Loan, row: u32, second: bool) -> bool {
+        let slots = self.slots();
+        let both = [Which::First, Which::Second];
+        let tables = if second { 2 } else { 1 };
+        let places = || {
+            let which = both.iter().copied().take(tables);
+            which.flat_map(|w| (0..slots).map(move |slot| (w, slot)))
+        };
+        let lacks = |table: &mut Self, (which, slot): (Which, usize)| {
+            table
+                .place(which, slot, row)
+                .is_some_and(|page| page.is_none())
+        };
+        let n = places().filter(|at| lacks(self, *at)).count();
+        let budget = self.budget.clone();
+        let mut free = places();
+        let lent = budget.lend(loan, n, |page| {
+            if let Some((which, slot)) = free.find(|at| lacks(self, *at)) {
+                if let Some(place) = self.place(which, slot, row) {
+                    *place = Some(page);
+                }
+            }
+        });
+        if lent {
+            self.count = self.count.saturating_add(n);
+            self.budget.add(n);
+        }
+        lent
+    }
+
+    fn slots(&self) -> usize {
+        self.pages.len().checked_div(self.rows).unwrap_or(0)
+    }
+
+    /// Frees all pages of `rows`.
+    pub(crate) fn drop_rows(&mut self, rows: RowMask) {
+        for row in rows.iter() {
+            for slot in 0..self.slots() {
+                self.free(Which::First, slot, row);
+            }
+        }
+        self.drop_second(rows);
+    }
+
+    fn free(&mut self, which: Which, slot: usize, row: u32) {
+        if let Some(page) = self.place(which, slot, row).and_then(Option::take) {
+            self.budget.free(page);
+            self.budget.sub(1);
+            self.count = self.count.saturating_sub(1);
         }
     }
 
@@ -133,20 +195,21 @@ impl PageTable {
         if self.second.is_empty() {
             return;
         }
-        let mut freed = 0usize;
-        for slot in 0..self.second.len().checked_div(self.rows).unwrap_or(0) {
+        for slot in 0..self.slots() {
             for row in rows.iter() {
-                let place = self.index(slot, row).and_then(|i| self.second.get_mut(i));
-                freed = freed.wrapping_add(usize::from(place.and_then(Option::take).is_some()));
+                self.free(Which::Second, slot, row);
             }
         }
-        self.count = self.count.saturating_sub(freed);
-        self.budget.sub(freed);
     }
 }
 
 impl Drop for PageTable {
     fn drop(&mut self) {
         self.budget.sub(self.count);
+        for table in [&mut self.pages, &mut self.second] {
+            for page in table.iter_mut().filter_map(Option::take) {
+                self.budget.free(page);
+            }
+        }
     }
 }

@@ -14,6 +14,12 @@ pub(crate) fn seconds() -> u64 {
     u64::try_from(s).unwrap_or(0)
 }
 
+/// The time in `ms` milliseconds, in nanoseconds since boot.
+pub(crate) fn after_millis(ms: u32) -> i64 {
+    // SAFETY: Reads a clock; no preconditions.
+    unsafe { bindings::ktime_get() }.saturating_add(i64::from(ms).saturating_mul(1_000_000))
+}
+
 /// Whether nothing was let through in this second yet. `last` starts at 0.
 pub(crate) fn once_a_second(last: &Atomic<u64>) -> bool {
     let now = seconds().wrapping_add(1);

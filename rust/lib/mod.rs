@@ -9,6 +9,7 @@ pub(crate) mod noio;
 pub(crate) mod page;
 pub(crate) mod parse;
 pub(crate) mod show;
+pub(crate) mod shrinker;
 pub(crate) mod trace;
 pub(crate) mod worklist;
 pub(crate) mod workqueue;

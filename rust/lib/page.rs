@@ -26,10 +26,31 @@ unsafe impl Send for Page {}
 unsafe impl Sync for Page {}
 
 impl Page {
-    /// Allocates a page, without I/O.
+    /// Allocates a page, without I/O; waits for memory.
     pub(crate) fn new() -> Result<Self> {
+        Self::allocate(sys::RAID5C_GFP_NOIO)
+    }
+
+    /// Allocates a page if there is one, and not of those that the kernel keeps for
+    /// whoever frees memory.
+    pub(crate) fn quick() -> Option<Self> {
+        Self::allocate(sys::RAID5C_GFP_QUICK).ok()
+    }
+
+    /// The same, after a look for what can be freed without I/O.
+    pub(crate) fn attempt() -> Option<Self> {
+        Self::allocate(sys::RAID5C_GFP_TRY).ok()
+    }
+
+    /// Whether others have references.
+    pub(crate) fn is_shared(&self) -> bool {
+        // SAFETY: A valid page.
+        unsafe { sys::raid5c_page_is_shared(self.as_ptr()) }
+    }
+
+    fn allocate(gfp: u32) -> Result<Self> {
         // SAFETY: Plain allocation of order 0.
-        let ptr = unsafe { bindings::alloc_pages(sys::RAID5C_GFP_NOIO, 0) };
+        let ptr = unsafe { bindings::alloc_pages(gfp, 0) };
         // INVARIANT: The allocation gave us the first reference; such
         // pages are in the direct map.
         Ok(Self {

@@ -215,6 +215,8 @@ fn reverse(mut from: *mut Node) -> *mut Node {
 pub(crate) struct Worklist {
     near: OwnQueue,
     far: OwnQueue,
+    /// For what may wait for the others.
+    slow: OwnQueue,
     list: Arc<List>,
 }
 
@@ -224,6 +226,7 @@ impl Worklist {
         Ok(Self {
             near: OwnQueue::new(c"raid5c", Placement::Near)?,
             far: OwnQueue::new(c"raid5c-list", Placement::Far)?,
+            slow: OwnQueue::new(c"raid5c-slow", Placement::Far)?,
             list: Arc::pin_init(
                 pin_init!(List {
                     last: Atomic::new(ASLEEP),
@@ -242,8 +245,14 @@ impl Worklist {
         &self.near
     }
 
+    /// The queue for work that may wait for what the others do.
+    pub(crate) fn slow(&self) -> &OwnQueue {
+        &self.slow
+    }
+
     /// Waits until all work so far has been done.
     pub(crate) fn flush(&self) {
+        self.slow.flush();
         self.near.flush();
         self.far.flush();
     }

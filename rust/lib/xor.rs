@@ -5,7 +5,7 @@
 use super::page::Page;
 use crate::sys;
 use core::marker::PhantomData;
-use kernel::{bindings, prelude::*};
+use kernel::{alloc::Flags, bindings, prelude::*};
 
 /// The fewest pages of a row with Q that async_tx takes, P and Q included.
 ///
@@ -39,13 +39,13 @@ unsafe impl Send for Scratch {}
 
 impl Scratch {
     /// Room for rows of up to `disks` pages.
-    pub(crate) fn new(disks: usize) -> Result<Self> {
+    pub(crate) fn new(disks: usize, gfp: Flags) -> Result<Self> {
         // SAFETY: Plain arithmetic.
         let bytes = unsafe { sys::raid5c_scribble_size(i32::try_from(disks)?) };
         Ok(Self {
-            list: KVec::with_capacity(disks + 2, GFP_KERNEL)?,
-            scribble: KVec::from_elem(0, bytes, GFP_KERNEL)?,
-            offsets: KVec::from_elem(0, disks + 2, GFP_KERNEL)?,
+            list: KVec::with_capacity(disks + 2, gfp)?,
+            scribble: KVec::from_elem(0, bytes, gfp)?,
+            offsets: KVec::from_elem(0, disks + 2, gfp)?,
         })
     }
 

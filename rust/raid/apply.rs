@@ -4,7 +4,13 @@
 
 use super::mask::RowMask;
 use super::stripe::{Access, Event, Machine, Strip, Twin};
-use core::mem::take;
+
+/// What is in the mask but `left`, which stays there.
+fn take_all_but(left: RowMask, mask: &mut RowMask) -> RowMask {
+    let taken = mask.minus(left);
+    *mask = *mask & left;
+    taken
+}
 
 impl Machine<'_> {
     pub(super) fn apply(&mut self, event: Event) {
@@ -15,7 +21,7 @@ impl Machine<'_> {
                     s.reading.remove(rows);
                 }
             }
-            Event::OpsDone { bad, failed } => self.ops_done(bad, failed),
+            Event::OpsDone { bad, failed, left } => self.ops_done(bad, failed, left),
             Event::JournalDone { rows, ok } => self.journal_done(rows, ok),
             Event::WriteDone { slot, rows, ok } => self.write_done(slot, rows, ok),
             Event::DiscardRefused { slot, rows } => self.discard_refused(slot, rows),
@@ -44,18 +50,19 @@ impl Machine<'_> {
         }
     }
 
-    fn ops_done(&mut self, bad: RowMask, failed: RowMask) {
-        let failed = failed & self.st.in_ops;
-        let write = take(&mut self.st.ops_write);
-        let check = take(&mut self.st.ops_check);
-        let parity = take(&mut self.st.ops_parity);
-        let cache = take(&mut self.st.ops_cache);
-        let out = take(&mut self.st.ops_out);
-        let computed = take(&mut self.st.in_ops).minus(write | check | parity | cache | out);
+    fn ops_done(&mut self, bad: RowMask, failed: RowMask, left: RowMask) {
+        let failed = (failed & self.st.in_ops).minus(left);
+        let write = take_all_but(left, &mut self.st.ops_write);
+        let check = take_all_but(left, &mut self.st.ops_check);
+        let parity = take_all_but(left, &mut self.st.ops_parity);
+        let cache = take_all_but(left, &mut self.st.ops_cache);
+        let out = take_all_but(left, &mut self.st.ops_out);
+        let done = take_all_but(left, &mut self.st.in_ops);
+        let computed = done.minus(write | check | parity | cache | out);
         // Their pages are on the way to journal or members: those are known.
         let on_the_way = self.st.busy.minus(write | parity | cache | out);
         for s in self.strips.iter_mut() {
-            let result = take(&mut s.op_result);
+            let result = take_all_but(left, &mut s.op_result);
             let second = result & computed & s.cached;
             s.old.insert(second.minus(failed));
             // What was cached before is still there, or newer by a part of what failed.

@@ -177,6 +177,9 @@ impl Machine<'_> {
             .iter()
             .fold(RowMask::EMPTY, |all, s| all | s.toread)
             .minus(self.st.in_ops);
+        if !self.policy.begin {
+            return;
+        }
         self.for_each_kind(work, |m, row, rows| {
             m.need(|_, s| s.toread.has(row));
             if m.fetch(row, rows) == Fetch::Lost {
@@ -221,7 +224,7 @@ impl Machine<'_> {
         self.acts.sync_failed.insert(lost);
         let free = !(self.st.busy | self.st.in_ops | self.any_reading() | fixable | dirty);
         let rows = self.st.sync_want & free;
-        if rows.is_empty() {
+        if rows.is_empty() || !self.policy.begin {
             return;
         }
         self.st.sync_want.remove(rows);
@@ -381,7 +384,7 @@ impl Machine<'_> {
         };
         self.fail_waiting(lost);
         let work = work.minus(lost);
-        if self.policy.blocked {
+        if self.policy.blocked || !self.policy.begin {
             return;
         }
         self.for_each_kind(work, |m, row, rows| m.write_rows(row, rows));

@@ -260,6 +260,9 @@ pub(crate) struct Policy {
     /// So many rows may be cached in this step: those that the log has promised
     /// room to.
     pub(crate) room: u32,
+    /// Nothing may begin that takes pages, but what is cached may be written out:
+    /// no reads, no writes of users, no syncs. What has begun goes on.
+    pub(crate) begin: bool,
 }
 
 /// The state that is not one strip's.
@@ -439,6 +442,40 @@ impl State {
         }
     }
 
+    /// Forgets what is in memory of all rows of which it is not needed there:
+    /// their pages may be freed. Returns the rows.
+    pub(crate) fn forget(&self, strips: &mut [Strip], policy: &Policy) -> RowMask {
+        let mut needed = self.busy | self.in_ops | self.syncing | self.stuck;
+        for s in strips.iter() {
+            needed.insert(s.reading | s.writing | s.cached);
+            if policy.may_fix {
+                needed.insert(s.fixable());
+            }
+        }
+        let rows = self.rows.minus(needed);
+        for s in strips {
+            s.uptodate.remove(rows);
+            s.read_error.remove(rows);
+            s.suspect.remove(rows);
+        }
+        rows
+    }
+
+    /// Rows that have, or may come to have, strips with two pages.
+    pub(crate) fn doubled(&self, strips: &[Strip]) -> RowMask {
+        strips.iter().fold(self.caching, |all, s| all | s.cached)
+    }
+
+    /// Rows that can never be written out.
+    pub(crate) fn stuck(&self) -> RowMask {
+        self.stuck
+    }
+
+    /// Rows whose cached data is on its way to the members, or is to be.
+    pub(crate) fn going_out(&self, strips: &[Strip]) -> RowMask {
+        self.out | self.out_due(strips)
+    }
+
     /// A sync of `rows` is wanted: check, repair or rebuild, as the policy of
     /// the coming steps and the members' access say. Returns the rows taken:
     /// those not asked for already.
@@ -463,8 +500,12 @@ pub(crate) enum Event {
     ReadAgain { slot: usize, rows: RowMask },
     /// The ops of the last [`Actions`] are done; `bad` rows failed the check, and
     /// the ops of `failed` rows could not be done: nothing is known of their
-    /// pages.
-    OpsDone { bad: RowMask, failed: RowMask },
+    /// pages. Those of `left` rows are still to be done, for want of pages.
+    OpsDone {
+        bad: RowMask,
+        failed: RowMask,
+        left: RowMask,
+    },
     /// Rows are as safe in the journal as their writes need, or (`ok` false) will never be. That is
     /// stable for whatever goes to the members next; `journal::log` has the rest.
     JournalDone { rows: RowMask, ok: bool },

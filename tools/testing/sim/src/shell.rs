@@ -166,7 +166,8 @@ impl World {
                 Phase::OpsDone => {
                     if acts.has_ops() {
                         let (bad, failed) = (carry.bad, carry.failed);
-                        self.event(i, Event::OpsDone { bad, failed });
+                        let left = RowMask::EMPTY;
+                        self.event(i, Event::OpsDone { bad, failed, left });
                     }
                     acts.has_ops()
                 }

@@ -357,6 +357,7 @@ impl World {
             copy: false,
             write_back: self.write_back,
             room: 0,
+            begin: true,
         }
     }
 

@@ -243,6 +243,7 @@ fn a_page_put_right_takes_no_cached_one_along() {
     let done = Event::OpsDone {
         bad: NONE,
         failed: NONE,
+        left: NONE,
     };
     apply(&mut st, &mut strips, done, &policy, &mut acts);
     plan(&mut st, &mut strips, &policy, &mut acts);

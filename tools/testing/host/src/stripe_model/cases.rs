@@ -18,6 +18,7 @@ const POLICY: Policy = Policy {
     copy: false,
     write_back: false,
     room: 0,
+    begin: true,
 };
 
 /// A stripe of three members and four rows, P on the last member.
@@ -63,6 +64,7 @@ impl Stripe {
         self.step(Event::OpsDone {
             bad: RowMask::EMPTY,
             failed: RowMask::EMPTY,
+            left: RowMask::EMPTY,
         });
     }
 
@@ -287,4 +289,71 @@ fn a_row_that_is_lost_alone_leaves_the_journal() {
     assert_eq!(bad.acts.landed, row);
     let failed = lost_by_two(|strip| strip.access = Access::Missing);
     assert_eq!(failed.acts.landed, NONE);
+}
+
+/// Ops that lack pages are done later, row by row, and what comes of each row follows then.
+#[test]
+fn ops_of_some_rows_are_left() {
+    let (rows, one) = (RowMask::first(3), RowMask::single(1));
+    let mut stripe = Stripe::new();
+    for slot in 0..2 {
+        stripe
+            .st
+            .attach_write(&mut stripe.strips, slot, rows, rows, false);
+    }
+    stripe.plan();
+    assert_eq!(stripe.acts.rcw, rows);
+    let none = RowMask::EMPTY;
+    let done = |left, bad, failed| Event::OpsDone { bad, failed, left };
+    stripe.step(done(!one, none, none));
+    assert_eq!(stripe.strips.map(|s| s.act.write), [one; 3]);
+    assert_eq!(stripe.strips[2].op_result(), rows.minus(one));
+    // What is left is not begun again, and not known yet.
+    assert!(!stripe.acts.has_ops());
+    assert_eq!(stripe.strips.map(|s| s.uptodate), [one; 3]);
+    stripe.step(done(none, none, RowMask::single(2)));
+    assert_eq!(stripe.acts.fail_write, RowMask::single(2));
+    assert_eq!(stripe.strips.map(|s| s.act.write), [RowMask::single(0); 3]);
+}
+
+/// Where nothing may begin, what takes pages waits, and begins when it may.
+#[test]
+fn what_takes_pages_waits_until_it_may_begin() {
+    let rows = [0, 1, 2].map(RowMask::single);
+    let mut stripe = Stripe::new();
+    stripe.policy.begin = false;
+    stripe.st.attach_read(&mut stripe.strips, 0, rows[0]);
+    stripe
+        .st
+        .attach_write(&mut stripe.strips, 1, rows[1], rows[1], false);
+    let _ = stripe.st.want_sync(rows[2]);
+    stripe.plan();
+    assert!(!stripe.acts.any());
+    assert!(!stripe.st.is_idle(&stripe.strips, &stripe.policy));
+    stripe.policy.begin = true;
+    stripe.plan();
+    let reads = stripe.strips.map(|s| s.act.read);
+    let all = rows[0] | rows[1] | rows[2];
+    assert_eq!(reads.iter().fold(RowMask::EMPTY, |a, r| a | *r), all);
+}
+
+/// What is in memory and not needed there is forgotten: it is read anew.
+#[test]
+fn what_is_not_needed_is_forgotten() {
+    let (rows, one) = (RowMask::first(2), RowMask::single(1));
+    let mut stripe = Stripe::new();
+    stripe.write(rows, false);
+    let forgotten = stripe.st.forget(&mut stripe.strips, &stripe.policy);
+    assert_eq!(forgotten & rows, RowMask::EMPTY);
+    for slot in 0..3 {
+        stripe.write_done(slot, one, true);
+    }
+    assert_eq!(stripe.acts.complete, one);
+    let forgotten = stripe.st.forget(&mut stripe.strips, &stripe.policy);
+    assert_eq!(forgotten & rows, one);
+    clear(&mut stripe.strips, &mut stripe.acts);
+    stripe.st.attach_read(&mut stripe.strips, 0, rows);
+    stripe.plan();
+    assert_eq!(stripe.strips[0].act.read, one);
+    assert_eq!(stripe.strips[0].act.fill, rows.minus(one));
 }

@@ -150,6 +150,7 @@ pub(super) const PLAIN: Policy = Policy {
     copy: false,
     write_back: false,
     room: 0,
+    begin: true,
 };
 
 pub(super) fn policies() -> Vec<Policy> {

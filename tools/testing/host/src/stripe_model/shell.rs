@@ -365,6 +365,18 @@ macro_rules! tell {
     };
 }
 
+/// The ops of some rows.
+fn ops_of(acts: &Actions, rows: RowMask) -> Actions {
+    Actions {
+        compute: acts.compute & rows,
+        rmw: acts.rmw & rows,
+        rcw: acts.rcw & rows,
+        check: acts.check & rows,
+        parity: acts.parity & rows,
+        ..Actions::default()
+    }
+}
+
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
@@ -395,6 +407,7 @@ impl World {
                 copy: false,
                 write_back: false,
                 room: 0,
+                begin: true,
             },
             again: false,
             parked: false,
@@ -1166,6 +1179,16 @@ impl World {
         self.refresh();
         self.parked = self.policy.blocked;
         self.landed = self.st.landed;
+        // Pages may be short, but not for ever.
+        self.policy.begin = self.quiet || !self.rng.chance(15);
+        if self.rng.chance(3) {
+            let rows = self.st.forget(&mut self.strips, &self.policy);
+            tell!(self, "forgets rows {:x}", rows.0);
+            for slot in 0..self.c.members {
+                self.errors[slot].remove(rows);
+            }
+        }
+        self.again |= !self.policy.begin;
         plan(&mut self.st, &mut self.strips, &self.policy, &mut self.acts);
         if !self.acts.any() {
             self.settle();
@@ -1312,10 +1335,27 @@ impl World {
         }
         self.meanwhile();
         if acts.has_ops() {
-            let bad = self.run_ops(acts);
-            let failed = self.fail_ops(acts);
-            self.meanwhile();
-            self.event(Event::OpsDone { bad, failed });
+            // Some rows may lack pages at first.
+            let first = if self.rng.chance(20) {
+                RowMask(self.rng.next())
+            } else {
+                !RowMask::EMPTY
+            };
+            for rows in [first, !first] {
+                let some = ops_of(acts, rows);
+                if !some.has_ops() {
+                    continue;
+                }
+                let bad = self.run_ops(&some);
+                let failed = self.fail_ops(&some);
+                self.meanwhile();
+                self.event(Event::OpsDone {
+                    bad,
+                    failed,
+                    left: !rows,
+                });
+                self.meanwhile();
+            }
         }
         self.meanwhile();
         if acts.mismatch.any() {

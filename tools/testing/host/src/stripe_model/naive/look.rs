@@ -16,6 +16,8 @@ pub(super) enum Reason {
     Failure,
     Read,
     Held,
+    /// Nothing may begin.
+    Pages,
     /// Others of its stripe have what room there was; it has none of its own.
     Room,
 }
@@ -241,6 +243,7 @@ impl Look<'_> {
             (st.in_members.has(row), Reason::Member),
             (strips.iter().any(|s| s.reading.has(row)), Reason::Read),
             (self.policy.blocked, Reason::Failure),
+            (!self.policy.begin, Reason::Pages),
             (room && found.any(|c| c.towrite), Reason::Room),
         ];
         let reason = reasons.iter().find(|r| r.0).map(|r| r.1);

@@ -32,6 +32,8 @@
 //!    in the cache.
 //! 7. What is cached is written out when it is wanted, or when the journal is gone; with parity made
 //!    the cheaper way, as for a write. If too much is lost for that, the row is stuck.
+//!    Where nothing may begin, for want of pages, that is all that takes new ones: no reads, no syncs,
+//!    no users' writes.
 //! 8. What a member could not read and memory knows is written there; not what is cached.
 //!
 //! `every.rs` has all rows without a write-back cache, `reach.rs` those that a stripe with one comes
@@ -376,6 +378,7 @@ impl Row {
             self.begin_sync(policy);
         }
         if !self.op()
+            && policy.begin
             && self.any(|c| c.toread)
             && self.fetch(&self.those(|c| c.toread)) == Got::Never
         {
@@ -449,7 +452,7 @@ impl Row {
             return;
         }
         let free = !self.busy && !self.op() && !self.any(|c| c.coming);
-        if free && !(policy.may_fix && self.any(Cell::to_fix)) {
+        if free && policy.begin && !(policy.may_fix && self.any(Cell::to_fix)) {
             (self.sync_want, self.syncing) = (false, true);
             self.cells.iter_mut().for_each(|c| c.here = false);
         }
@@ -574,7 +577,7 @@ impl Row {
         if policy.refuse_writes || self.count(Cell::gone) > self.max_lost {
             return self.fail_waiting();
         }
-        if policy.blocked {
+        if policy.blocked || !policy.begin {
             return;
         }
         if self.stuck && self.is_dirty() {

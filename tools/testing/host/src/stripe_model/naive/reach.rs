@@ -27,6 +27,7 @@ const WORKS: Policy = Policy {
     journal: true,
     write_back: true,
     room: 1,
+    begin: true,
     ..PLAIN
 };
 
@@ -236,13 +237,18 @@ impl Stripe {
             // What is drained into the cache cannot fail.
             if self.st.in_ops.any() && (ok || self.st.ops_cache.is_empty()) {
                 let bad = RowMask::EMPTY;
-                events.push(Event::OpsDone { bad, failed: some });
+                events.push(Event::OpsDone {
+                    bad,
+                    failed: some,
+                    left: RowMask::EMPTY,
+                });
             }
         }
         if self.st.ops_check.any() {
             events.push(Event::OpsDone {
                 bad: ROW,
                 failed: RowMask::EMPTY,
+                left: RowMask::EMPTY,
             });
         }
         events

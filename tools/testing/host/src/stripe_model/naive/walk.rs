@@ -54,6 +54,15 @@ impl Walk {
         !self.rng.chance(bad)
     }
 
+    /// Rows for whose ops there are no pages yet.
+    fn left(&mut self) -> RowMask {
+        if self.rng.chance(5) {
+            RowMask(self.rng.next())
+        } else {
+            RowMask::EMPTY
+        }
+    }
+
     /// Some of what is under way ends.
     fn end(&mut self, policy: &Policy, acts: &mut Actions) {
         let (some, ok) = (self.rows(), self.ok());
@@ -86,10 +95,12 @@ impl Walk {
                 _ if ok => Event::OpsDone {
                     bad: some & RowMask(self.rng.next()),
                     failed: RowMask::EMPTY,
+                    left: self.left(),
                 },
                 _ => Event::OpsDone {
                     bad: RowMask::EMPTY,
                     failed: some.minus(self.st.ops_cache),
+                    left: self.left(),
                 },
             };
             apply(&mut self.st, &mut self.strips, event, policy, acts);
@@ -145,6 +156,10 @@ impl Walk {
             if mood.room > 0 {
                 mood.room = [1, 3, 10, 64][self.rng.below(4) as usize];
             }
+            mood.begin = self.rng.chance(95);
+            if self.rng.chance(2) {
+                let _ = self.st.forget(&mut self.strips, &mood);
+            }
             let mut acts = Actions::default();
             if self.rng.chance(60) {
                 self.end(&mood, &mut acts);
@@ -172,6 +187,6 @@ fn rows_that_more_members_come_to() {
         for deed in Deed::ALL {
             assert!(tally.deeds.contains_key(&deed), "never {deed:?}");
         }
-        assert_eq!(tally.waits.len(), 7);
+        assert_eq!(tally.waits.len(), 8);
     }
 }
