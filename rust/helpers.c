@@ -214,7 +214,8 @@ void raid5c_issue_held(struct mddev *mddev)
 	struct bio_list *held = current->bio_list, out;
 	struct bio *bio;
 
-	if (!held)
+	/* The bios of whoever runs this array inside a device of its own may come back here. */
+	if (!held || !mddev->gendisk)
 		return;
 	out = held[0];
 	bio_list_init(&held[0]);

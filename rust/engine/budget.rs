@@ -9,9 +9,10 @@
 //! each for one stripe at a time:
 //!
 //! - one for all that has begun ([`Loan::Any`]);
-//! - one for what is on its way out of the write-back cache ([`Loan::Out`]). What has
-//!   begun may wait for room in the journal, and that may come only from there. A
-//!   stripe that has this one begins nothing new meanwhile.
+//! - one for what needs no room in the journal ([`Loan::Out`]): what is on its way out of the
+//!   write-back cache, and what comes there, for which the log has promised the room. What else
+//!   has begun may wait for room, and that may come only from these. A stripe that has this one
+//!   begins nothing new meanwhile, and what it caches it writes out.
 //!
 //! A stripe gets all pages that a row can come to need, or none; so a row that has
 //! some reaches its end, and the pages come back.
@@ -41,7 +42,7 @@ const IN_VAIN_MS: u32 = 20;
 pub(crate) enum Loan {
     /// For all that has begun.
     Any = 0,
-    /// For what is written out.
+    /// For what needs no room in the journal.
     Out = 1,
 }
 

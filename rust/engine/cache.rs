@@ -182,7 +182,8 @@ impl Cache {
     pub(crate) fn keep_spares(&self, array: &Arc<Array>) -> Result {
         let shard = self.shard(0).ok_or(EINVAL)?;
         for _ in 0..SPARES {
-            self.add_spare(Stripe::spare(array, shard)?);
+            let spare = Stripe::spare(array, shard).inspect_err(|_| self.clear())?;
+            self.add_spare(spare);
         }
         Ok(())
     }

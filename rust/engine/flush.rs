@@ -136,7 +136,7 @@ impl Journal {
         self.array.counters.add(Count::UserFlushes, 1);
         let barrier = self.state.lock().log.barrier();
         loop {
-            self.flush();
+            self.flush_for(Some(barrier));
             self.release();
             let kept = self.state.lock().log.is_kept(barrier);
             match kept {

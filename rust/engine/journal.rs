@@ -12,8 +12,8 @@ use super::{
     array::Array,
     counters::Count,
     flush::Waiters,
-    journal_io::{Body, Filling, FlushIo, Open, UnitIo, UnitPages, LABEL},
-    journal_memory::Spares,
+    journal_io::{Body, EmptyUnit, Filling, FlushIo, Open, UnitIo, UnitPages, LABEL},
+    journal_memory::{FlushDue, Spares},
     stripe::Stripe,
     work::Handler,
 };
@@ -21,7 +21,9 @@ use crate::{
     block::round::{Builder, Op},
     journal::{
         format::{JournalBlock, MetaBuilder},
-        log::{FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed, WaitFor},
+        log::{
+            ordered::Barrier, FlushFor, FlushTicket, JournalCache, Log, PlaceError, Placed, WaitFor,
+        },
         pressure::is_tight,
         ring::Ring,
         unit::{Position, Unit, UnitRef},
@@ -94,9 +96,9 @@ pub(crate) struct Journal {
     pub(super) writes: Atomic<usize>,
     /// Rows wait because all unit descriptors were in use.
     pub(super) busy: Atomic<u32>,
-    /// One task at a time moves the tail.
+    /// One task at a time moves the tail, or closes the log with a unit without rows.
     #[pin]
-    pub(super) reclaiming: Mutex<()>,
+    pub(super) reclaiming: Mutex<EmptyUnit>,
     /// For the worklist.
     node: Node,
 }
@@ -129,8 +131,8 @@ impl Journal {
         array: &Arc<Array>,
         rdev: &Rdev,
         ring: Ring,
-        tail: Position,
-        head: Position,
+        (tail, head): (Position, Position),
+        empty: EmptyUnit,
     ) -> Result<Arc<Self>> {
         let units = KVVec::from_elem(Unit::VACANT, UNITS, GFP_KERNEL)?;
         let volatile = rdev.has_write_cache();
@@ -171,7 +173,7 @@ impl Journal {
                 unissued: Atomic::new(0),
                 writes: Atomic::new(0),
                 busy: Atomic::new(0),
-                reclaiming <- new_mutex!((), "raid5c::reclaim"),
+                reclaiming <- new_mutex!(empty, "raid5c::reclaim"),
                 node: Node::of::<Self>(),
             }),
             GFP_KERNEL,
@@ -604,43 +606,45 @@ impl Journal {
 
     /// Starts a flush of the journal's cache, if rows or users wait for one.
     pub(super) fn flush(self: &Arc<Self>) {
-        loop {
-            let Some(ticket) = self.next_flush() else {
-                return;
-            };
+        self.flush_for(None);
+    }
+
+    /// The same, also if nothing but `barrier` needs one.
+    pub(super) fn flush_for(self: &Arc<Self>, barrier: Option<Barrier>) {
+        while let Some(due) = self.next_flush(barrier) {
             let Some(io) = self.flush_io() else {
-                return self.leave_flush(ticket);
+                return self.leave_flush(due);
             };
-            self.array.counters.add(Count::Flushes, 1);
-            *io.ticket.lock() = Some((ticket, Array::enter_now(&self.array)));
+            *io.ticket.lock() = Some(due);
             match self.issue_flush(&io) {
                 Ok(()) => {}
                 Err(e) if e == ENOMEM => {
-                    let ticket = io.ticket.lock().take();
+                    let due = io.ticket.lock().take();
                     if io.spare {
                         self.keep_flush(io);
                     }
-                    if let Some((ticket, _turn)) = ticket {
-                        self.leave_flush(ticket);
-                    }
-                    return;
+                    return due.map_or((), |due| self.leave_flush(due));
                 }
                 Err(_) => FlushIo::finish(&io, false),
             }
         }
     }
 
-    /// The flush that is to be done next: one that was left, or what the log wants.
-    fn next_flush(&self) -> Option<FlushTicket> {
-        if let Some(ticket) = self.spares.lock().take_ticket() {
-            return Some(ticket);
+    /// The flush that is to be done next: one that was left, or what the log wants. The array is
+    /// not quiesced before it is done.
+    fn next_flush(&self, barrier: Option<Barrier>) -> Option<FlushDue> {
+        if let Some(due) = self.spares.lock().take_flush() {
+            return Some(due);
         }
         let mut state = self.state.lock();
-        let want = match state.waiters.newest() {
-            Some(barrier) => FlushFor::RowsAnd(barrier),
-            None => FlushFor::Rows,
-        };
-        state.log.next_flush(want)
+        let newest = state.waiters.newest();
+        let users = [barrier, newest].map(|b| b.map(FlushFor::RowsAnd));
+        let mut wants = users.into_iter().flatten();
+        let ticket = wants
+            .find_map(|want| state.log.next_flush(want))
+            .or_else(|| state.log.next_flush(FlushFor::Rows))?;
+        drop(state);
+        Some((ticket, Array::enter_now(&self.array)))
     }
 
     fn issue_flush(&self, io: &Arc<FlushIo>) -> Result {
@@ -655,6 +659,7 @@ impl Journal {
             LABEL,
             none.iter(),
         )?;
+        self.array.counters.add(Count::Flushes, 1);
         round.submit_queued();
         Ok(())
     }

@@ -2,12 +2,11 @@
 
 //! What is on its way to the journal: units and flushes.
 
-use super::{array::OwnTurn, journal::Journal, stripe::Stripe};
+use super::{journal::Journal, journal_memory::FlushDue, stripe::Stripe};
 use crate::{
     block::round::{Done, Label, RoundOwner},
     journal::{
         format::{JournalBlock, MetaBuilder, BLOCK_SIZE},
-        log::FlushTicket,
         ring::MAX_UNIT_BLOCKS,
         unit::UnitRef,
     },
@@ -198,16 +197,32 @@ pub(super) struct FlushIo {
     /// The array is not quiesced as long as a flush uses the device: one that
     /// was overtaken keeps nobody else waiting.
     #[pin]
-    pub(super) ticket: SpinLock<Option<(FlushTicket, OwnTurn)>>,
+    pub(super) ticket: SpinLock<Option<FlushDue>>,
 }
 
-/// Writes an empty unit, stable when this returns. Does not wait for memory.
-pub(super) fn write_empty(rdev: &Rdev, at: JournalBlock, seq: u64, seed: u32) -> Result {
-    let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_NOWAIT)?;
-    MetaBuilder::new(&mut meta, seq, at).finish(seed, crc32c);
-    let page = Page::quick().or_else(Page::attempt).ok_or(ENOMEM)?;
-    page.write(&meta);
-    rdev.page_io(at.sector(), &page, true, true)
+/// What it takes to write units without rows; kept, as the end of a journal's run must not fail for
+/// want of memory.
+pub(super) struct EmptyUnit {
+    meta: KBox<[u8; BLOCK_SIZE]>,
+    page: Page,
+}
+
+impl EmptyUnit {
+    /// Waits for memory.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
+            meta: KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?,
+            page: Page::new()?,
+        })
+    }
+
+    /// Writes the unit `seq` to `at`, without rows; it is stable when this returns.
+    pub(super) fn write(&mut self, rdev: &Rdev, at: JournalBlock, seq: u64, seed: u32) -> Result {
+        self.meta.fill(0);
+        MetaBuilder::new(&mut self.meta, seq, at).finish(seed, crc32c);
+        self.page.write(&self.meta);
+        rdev.page_io(at.sector(), &self.page, true, true)
+    }
 }
 
 /// What all bios of a journal are about.

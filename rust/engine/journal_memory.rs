@@ -5,7 +5,7 @@
 //! what cannot be issued is issued later.
 
 use super::{
-    array::Array,
+    array::{Array, OwnTurn},
     journal::Journal,
     journal_io::{FlushIo, UnitIo},
 };
@@ -21,13 +21,16 @@ const UNITS: usize = 2;
 /// Flushes that are kept.
 const FLUSHES: usize = 2;
 
+/// A flush that is to be done; until it is, the array is not quiesced.
+pub(super) type FlushDue = (FlushTicket, OwnTurn);
+
 /// What is kept, as far as it is not in use. A circle of references, which
 /// `drop_spares` breaks.
 pub(super) struct Spares {
     units: KVec<Arc<UnitIo>>,
     flushes: KVec<Arc<FlushIo>>,
     /// Flushes that could not be issued; more than the log has under way.
-    tickets: [Option<FlushTicket>; 8],
+    left: [Option<FlushDue>; 8],
     /// Nothing is kept any more.
     over: bool,
 }
@@ -37,13 +40,13 @@ impl Spares {
         Self {
             units: KVec::new(),
             flushes: KVec::new(),
-            tickets: [const { None }; 8],
+            left: [const { None }; 8],
             over: false,
         }
     }
 
-    pub(super) fn take_ticket(&mut self) -> Option<FlushTicket> {
-        self.tickets.iter_mut().find_map(Option::take)
+    pub(super) fn take_flush(&mut self) -> Option<FlushDue> {
+        self.left.iter_mut().find_map(Option::take)
     }
 }
 
@@ -124,10 +127,10 @@ impl Journal {
     }
 
     /// Leaves a flush for later.
-    pub(super) fn leave_flush(&self, ticket: FlushTicket) {
+    pub(super) fn leave_flush(&self, due: FlushDue) {
         let mut spares = self.spares.lock();
-        if let Some(place) = spares.tickets.iter_mut().find(|t| t.is_none()) {
-            *place = Some(ticket);
+        if let Some(place) = spares.left.iter_mut().find(|t| t.is_none()) {
+            *place = Some(due);
         }
         drop(spares);
         self.unissued.xchg(1, Full);

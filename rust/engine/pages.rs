@@ -60,7 +60,7 @@ impl Stripe {
     #[cold]
     fn borrow(&self, work: &mut Handler, lacking: RowMask) -> RowMask {
         let budget = self.array().cache.budget();
-        let out = lacking & work.going_out;
+        let out = lacking & work.has_room;
         let mut left = lacking;
         for (loan, rows) in [(Loan::Out, out), (Loan::Any, lacking.minus(out))] {
             if rows.is_empty() || !budget.borrow(loan, self.index()) {
@@ -94,7 +94,9 @@ impl Stripe {
         policy.begin = work.borrowed.out.is_empty();
         // What would be cached would keep its pages.
         policy.write_back = false;
-        inner.st.want_out(&inner.strips, work.borrowed.any);
+        inner
+            .st
+            .want_out(&inner.strips, work.borrowed.any | work.borrowed.out);
     }
 
     /// Notes what has to be known of rows if memory is short, and forgets rows that
@@ -102,7 +104,7 @@ impl Stripe {
     pub(super) fn note_rows(&self, inner: &mut Inner, work: &mut Handler, policy: &Policy) {
         if self.array().may_cache() {
             work.doubled = inner.st.doubled(&inner.strips);
-            work.going_out = inner.st.going_out(&inner.strips);
+            work.has_room = inner.st.has_room(&inner.strips);
         }
         if work.borrowed.is_some() {
             let over = inner.st.forget(&mut inner.strips, policy);

@@ -287,7 +287,9 @@ impl Personality for Array {
                 mddev.set_flag(Flag::JournalClean);
             }
         }
-        thread::start_array_thread::<Self>(mddev, c"raid5")?;
+        array.cache.keep_spares(&array)?;
+        // Without `free`, which breaks the circle of references.
+        thread::start_array_thread::<Self>(mddev, c"raid5").inspect_err(|_| array.cache.clear())?;
         pr_info!(
             "{}: raid level {} active with {} out of {} devices, algorithm {}\n",
             mddev.name(),
@@ -312,7 +314,6 @@ impl Personality for Array {
     }
 
     fn start(this: &Arc<Self>, mddev: &Mddev) -> Result {
-        this.cache.keep_spares(this)?;
         Self::start_shrinker(this);
         Self::show_counters(this);
         Self::start_with_journal(this, mddev)

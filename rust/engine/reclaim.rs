@@ -11,7 +11,7 @@ use super::{
     cache::List,
     counters::Count,
     journal::Journal,
-    journal_io::write_empty,
+    journal_io::EmptyUnit,
     stripe::Stripe,
 };
 use crate::{
@@ -168,7 +168,7 @@ impl Journal {
     pub(super) fn close(&self) -> Result {
         let rdev = self.device().ok_or(EIO)?;
         loop {
-            let turn = self.reclaiming.lock();
+            let mut turn = self.reclaiming.lock();
             let closing = self.state.lock().log.close().map_err(|_| ENOSPC)?;
             match closing {
                 Closing::Done => return Ok(()),
@@ -178,8 +178,8 @@ impl Journal {
                     }
                 }
                 Closing::Unit(placed) => {
+                    self.write_last(&rdev, placed.unit, &mut turn)?;
                     drop(turn);
-                    self.write_last(&rdev, placed.unit)?;
                     self.reclaim(true, true);
                     return Ok(());
                 }
@@ -188,9 +188,9 @@ impl Journal {
     }
 
     /// Writes the unit without rows that closes the log.
-    fn write_last(&self, rdev: &Rdev, unit: UnitRef) -> Result {
+    fn write_last(&self, rdev: &Rdev, unit: UnitRef, empty: &mut EmptyUnit) -> Result {
         let extent = self.state.lock().log.unit_extent(unit).ok_or(EINVAL)?;
-        let written = write_empty(rdev, extent.start, unit.seq(), self.seed);
+        let written = empty.write(rdev, extent.start, unit.seq(), self.seed);
         let mut state = self.state.lock();
         let _ = state.log.written(unit, written.is_ok());
         if let Some(ticket) = state.log.next_flush(FlushFor::Everything) {

@@ -6,7 +6,7 @@ use super::{
     array::{Array, JournalState},
     finish::Finisher,
     journal::{seed, Journal},
-    journal_io::write_empty,
+    journal_io::EmptyUnit,
     replay::{take_end, Replay},
     window::Window,
 };
@@ -149,6 +149,7 @@ impl Array {
             return Err(EINVAL);
         }
         let ring = find_ring(mddev, rdev, this.geo.raid_disks())?;
+        let mut empty = EmptyUnit::new()?;
         // What an earlier journal left in the cache is not this one's.
         this.drain();
         let tail = this.find_tail(rdev, ring)?;
@@ -158,12 +159,7 @@ impl Array {
             mddev.update_sb_locked();
         }
         let unit = flushed.unit();
-        let written = loop {
-            match write_empty(rdev, unit.block, unit.seq, seed(this)) {
-                Err(e) if e == ENOMEM => super::array::wait_for_memory(),
-                other => break other,
-            }
-        };
+        let written = empty.write(rdev, unit.block, unit.seq, seed(this));
         written.inspect_err(|_| {
             pr_err!(
                 "{}: {}: cannot write to the journal\n",
@@ -178,7 +174,7 @@ impl Array {
         if mddev.ro() == 0 {
             mddev.update_sb_locked();
         }
-        let journal = Journal::new(this, rdev, ring, begun.tail, begun.head)?;
+        let journal = Journal::new(this, rdev, ring, (begun.tail, begun.head), empty)?;
         Self::start_journal(this, mddev, journal)?;
         if crate::starts_write_back() {
             // Refused, with a message, while members are missing.

@@ -251,13 +251,17 @@ impl Stripe {
     }
 
     /// Makes a stripe that was dropped into stripe `index`, for the chain of `shard`.
-    /// None if somebody still looks at it, who then frees it.
+    /// None if somebody still looks at it, who then frees it, or if there is no memory for what a
+    /// journal needs, which the array got since.
     pub(super) fn reuse(this: Arc<Self>, index: u64, shard: &SpinLock<Shard>) -> Option<Arc<Self>> {
         let mut this = Arc::into_unique_or_drop(this)?;
         {
             let array = &this.array;
             let mut work = this.work.lock();
             work.reset();
+            if array.journal_state() != JournalState::None && !work.has_journal() {
+                return None;
+            }
             let sector = array.stripe_sector(index);
             work.place.reset(&array.geo, sector);
             let mut guard = this.inner.lock();

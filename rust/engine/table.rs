@@ -19,7 +19,7 @@ pub(crate) enum Which {
 pub(crate) struct PageTable {
     rows: usize,
     pages: KVVec<Option<Page>>,
-    /// As many, or none where the array never had a journal.
+    /// As many, or none where the array had no journal when the table was made.
     second: KVVec<Option<Page>>,
     count: usize,
     budget: Arc<Budget>,
@@ -50,6 +50,18 @@ impl PageTable {
             pages.push(None, gfp)?;
         }
         Ok(pages)
+    }
+
+    /// Sees to it that there may be second pages. False if there is no memory for that: the array
+    /// got its journal after the table was made.
+    pub(crate) fn has_second(&mut self) -> bool {
+        if self.second.is_empty() {
+            match Self::empty(self.pages.len(), GFP_NOWAIT) {
+                Ok(second) => self.second = second,
+                Err(_) => return false,
+            }
+        }
+        true
     }
 
     /// How many pages there are.
@@ -108,6 +120,9 @@ impl PageTable {
     /// memory.
     pub(crate) fn ensure(&mut self, which: Which, slot: usize, rows: RowMask) -> RowMask {
         let (mut lacking, mut new) = (RowMask::EMPTY, 0usize);
+        if which == Which::Second && rows.any() && !self.has_second() {
+            return rows;
+        }
         for row in rows.iter() {
             let there = self.index(slot, row).map(|i| match which {
                 Which::First => self.pages.get(i),
@@ -139,6 +154,9 @@ impl PageTable {
     /// Gives `row` all pages that it can come to need, from a reserve that the
     /// caller has borrowed. False if that has not as many, and nothing is done.
     pub(crate) fn lend(&mut self, loan: Loan, row: u32, second: bool) -> bool {
+        if second && !self.has_second() {
+            return false;
+        }
         let slots = self.slots();
         let both = [Which::First, Which::Second];
         let tables = if second { 2 } else { 1 };

@@ -154,8 +154,8 @@ pub(crate) struct Handler {
     pub(super) pending: bool,
     /// Rows that may need second pages.
     pub(super) doubled: RowMask,
-    /// Rows that are written out, or are to be.
-    pub(super) going_out: RowMask,
+    /// Rows that need no room in the journal to reach their end.
+    pub(super) has_room: RowMask,
     /// Rows that have pages of a reserve.
     pub(super) borrowed: Borrowed,
     /// Rows whose pages are to be freed.
@@ -173,6 +173,11 @@ impl Handler {
     /// Whether the row's write must be stable when it completes.
     pub(super) fn is_fua(&self, row: u32) -> bool {
         self.fua.has(row)
+    }
+
+    /// Whether there is room for all that a journal needs; makes it, if there is memory.
+    pub(super) fn has_journal(&mut self) -> bool {
+        self.has_units() && self.pages.has_second()
     }
 
     /// Whether there is room for the units of rows; makes it, if there is memory.
@@ -225,7 +230,18 @@ impl Handler {
         }
         self.acts = Actions::default();
         self.ops = Ops::default();
-        self.journal_wait = RowMask::EMPTY;
+        for mask in [
+            &mut self.fua,
+            &mut self.out,
+            &mut self.journal_wait,
+            &mut self.doubled,
+            &mut self.has_room,
+            &mut self.forgotten,
+            &mut self.over,
+        ] {
+            *mask = RowMask::EMPTY;
+        }
+        self.borrowed = Borrowed::default();
         self.pending = false;
     }
 
@@ -297,7 +313,7 @@ impl Handler {
             pending: false,
             over: RowMask::EMPTY,
             doubled: RowMask::EMPTY,
-            going_out: RowMask::EMPTY,
+            has_room: RowMask::EMPTY,
             borrowed: Borrowed::default(),
             forgotten: RowMask::EMPTY,
         })

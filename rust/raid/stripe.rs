@@ -447,7 +447,7 @@ impl State {
     pub(crate) fn forget(&self, strips: &mut [Strip], policy: &Policy) -> RowMask {
         let mut needed = self.busy | self.in_ops | self.syncing | self.stuck;
         for s in strips.iter() {
-            needed.insert(s.reading | s.writing | s.cached);
+            needed.insert(s.reading | s.writing | s.twin_writing | s.cached);
             if policy.may_fix {
                 needed.insert(s.fixable());
             }
@@ -471,9 +471,10 @@ impl State {
         self.stuck
     }
 
-    /// Rows whose cached data is on its way to the members, or is to be.
-    pub(crate) fn going_out(&self, strips: &[Strip]) -> RowMask {
-        self.out | self.out_due(strips)
+    /// Rows that wait for no room in the journal on their way: those whose cached data goes to the
+    /// members, or is to, and those that are being cached, which have the room for both.
+    pub(crate) fn has_room(&self, strips: &[Strip]) -> RowMask {
+        self.caching | self.out | self.out_due(strips)
     }
 
     /// A sync of `rows` is wanted: check, repair or rebuild, as the policy of
