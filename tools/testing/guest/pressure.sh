@@ -63,7 +63,13 @@ BLOCKS = 256
 def write(name):
     with open(f"{where}/{name}", "wb", buffering=0) as file:
         for i in range(BLOCKS):
-            file.write(block(name, i))
+            left = block(name, i)
+            while left:
+                # Less than all may be taken where memory is short.
+                n = file.write(left)
+                if n < len(left):
+                    print("short", name, i, n, flush=True)
+                left = left[n:]
         if name.endswith("3"):
             os.fsync(file.fileno())
 def tell(page):
