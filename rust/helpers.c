@@ -204,27 +204,41 @@ void raid5c_bio_advance_iter(struct bio *bio, struct bvec_iter *iter,
 	bio_advance_iter(bio, iter, min(bytes, iter->bi_size));
 }
 
+static bool raid5c_is_on_member(struct mddev *mddev, struct bio *bio)
+{
+	struct md_rdev *rdev;
+	bool found = false;
+
+	rcu_read_lock();
+	rdev_for_each_rcu(rdev, mddev) {
+		if (rdev->bdev && rdev->bdev->bd_disk == bio->bi_bdev->bd_disk) {
+			found = true;
+			break;
+		}
+	}
+	rcu_read_unlock();
+	return found;
+}
+
 /*
  * While a stacked device takes a bio, what it submits waits until it returns.
- * Submits what waits for devices other than the one of the bio in hand: the
- * rest of that comes after it anyway.
+ * Submits what waits for devices of the array.
  */
 void raid5c_issue_held(struct mddev *mddev)
 {
 	struct bio_list *held = current->bio_list, out;
 	struct bio *bio;
 
-	/* The bios of whoever runs this array inside a device of its own may come back here. */
-	if (!held || !mddev->gendisk)
+	if (!held)
 		return;
 	out = held[0];
 	bio_list_init(&held[0]);
 	current->bio_list = NULL;
 	while ((bio = bio_list_pop(&out))) {
-		if (bio->bi_bdev->bd_disk == mddev->gendisk)
-			bio_list_add(&held[0], bio);
-		else
+		if (raid5c_is_on_member(mddev, bio))
 			submit_bio_noacct(bio);
+		else
+			bio_list_add(&held[0], bio);
 	}
 	current->bio_list = held;
 }
@@ -585,7 +599,8 @@ int raid5c_discard_bdev(struct block_device *bdev, sector_t start, sector_t n)
 {
 	if (!bdev_max_discard_sectors(bdev))
 		return 0;
-	return blkdev_issue_discard(bdev, start, n, GFP_NOIO);
+	/* May be skipped; the room that it is about may be what memory waits for. */
+	return blkdev_issue_discard(bdev, start, n, GFP_NOWAIT | __GFP_NOWARN);
 }
 
 /* parity */

@@ -546,6 +546,12 @@ impl Array {
         *this.reclaim.lock() = Some(thread);
         *this.journal.lock() = Some(journal);
         this.set_journal_state(JournalState::Works);
+        if this.cache.renew_spares(this).is_err() {
+            pr_warn!(
+                "{}: not enough memory for what is kept for when there is none\n",
+                this.mddev.name()
+            );
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 
 use super::{array::Array, budget::Budget, stripe::Stripe};
 use kernel::{
+    alloc::Flags,
     new_condvar, new_spinlock,
     prelude::*,
     sync::{
@@ -182,10 +183,24 @@ impl Cache {
     pub(crate) fn keep_spares(&self, array: &Arc<Array>) -> Result {
         let shard = self.shard(0).ok_or(EINVAL)?;
         for _ in 0..SPARES {
-            let spare = Stripe::spare(array, shard).inspect_err(|_| self.clear())?;
-            self.add_spare(spare);
+            self.add_spare(Stripe::spare(array, shard)?);
         }
         Ok(())
+    }
+
+    /// Makes the spare objects anew, as those from now on are to be; with nothing in the cache.
+    pub(crate) fn renew_spares(&self, array: &Arc<Array>) -> Result {
+        self.drop_spares();
+        self.keep_spares(array)
+    }
+
+    fn drop_spares(&self) {
+        loop {
+            let spare = self.spares.lock().pop();
+            if spare.is_none() {
+                return;
+            }
+        }
     }
 
     /// Keeps a stripe that is in no chain any more, if there are too few; else it
@@ -219,12 +234,12 @@ impl Cache {
 
     /// The stripe, made if it is not there. `ENOMEM` if there is no memory, and no
     /// stripe that nobody uses: stripes will end.
-    pub(crate) fn get(&self, array: &Arc<Array>, index: u64) -> Result<Arc<Stripe>> {
+    pub(crate) fn get(&self, array: &Arc<Array>, index: u64, gfp: Flags) -> Result<Arc<Stripe>> {
         let shard = self.shard(index).ok_or(EINVAL)?;
         if let Some(stripe) = Self::lookup(&shard.lock(), index) {
             return Ok(stripe);
         }
-        let new = match Stripe::new(array, index, shard, GFP_NOWAIT) {
+        let new = match Stripe::new(array, index, shard, gfp) {
             Err(e) if e == ENOMEM => self.recycle(index)?,
             other => other?,
         };
@@ -288,7 +303,14 @@ impl Cache {
         }
     }
 
-    /// Whether somebody waits for room.
+    /// Runs `f` with the caller counted as waiting.
+    pub(crate) fn count_waiter(&self, f: impl FnOnce()) {
+        self.waiters.fetch_add(1, Full);
+        f();
+        self.waiters.fetch_sub(1, Full);
+    }
+
+    /// Whether somebody waits for room, or for memory.
     pub(crate) fn is_short(&self) -> bool {
         self.waiters.load(Relaxed) > 0
     }
@@ -457,12 +479,7 @@ impl Cache {
         while self.idle.lock().pop().is_some() {}
         while self.dirty.lock().pop().is_some() {}
         while self.full.lock().pop().is_some() {}
-        loop {
-            let spare = self.spares.lock().pop();
-            if spare.is_none() {
-                break;
-            }
-        }
+        self.drop_spares();
         for shard in &self.shards {
             while let Some(stripe) = Self::pop(shard) {
                 drop(stripe);

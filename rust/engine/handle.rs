@@ -62,7 +62,7 @@ impl Stripe {
                     Some(List::Idle) | None => {}
                 }
             }
-            if !self.inner.lock().again {
+            if !self.goes_on() {
                 return;
             }
         }

@@ -577,9 +577,11 @@ impl Journal {
 
     /// A unit's write has ended.
     pub(super) fn unit_written(self: &Arc<Self>, io: &Arc<UnitIo>, ok: bool) {
-        let Some(unit) = io.rows.lock().written() else {
+        let written = io.rows.lock().written(io.spare);
+        let Some((unit, body)) = written else {
             return;
         };
+        drop(body);
         self.writes.fetch_sub(1, Full);
         if !ok {
             self.device_failed();

@@ -117,12 +117,19 @@ impl UnitRows {
         self.unissued = false;
     }
 
-    /// The unit's write has ended; which that is, once.
-    pub(super) fn written(&mut self) -> Option<UnitRef> {
-        if let Some(body) = &mut self.body {
-            body.pages.clear();
-        }
-        self.unit.take()
+    /// The unit's write has ended; which that is, once, and what was written, to be dropped: of a
+    /// unit that is kept only its pages are.
+    pub(super) fn written(&mut self, spare: bool) -> Option<(UnitRef, Option<Body>)> {
+        let unit = self.unit.take()?;
+        let body = match &mut self.body {
+            Some(body) if spare => {
+                body.pages.clear();
+                None
+            }
+            Some(_) => self.body.take(),
+            None => None,
+        };
+        Some((unit, body))
     }
 
     /// Keeps the room of lists that were taken out, and are empty now.

@@ -21,6 +21,9 @@ const UNITS: usize = 2;
 /// Flushes that are kept.
 const FLUSHES: usize = 2;
 
+/// Flushes that may be left for later: more than the log has under way.
+const LEFT: usize = 8;
+
 /// A flush that is to be done; until it is, the array is not quiesced.
 pub(super) type FlushDue = (FlushTicket, OwnTurn);
 
@@ -29,8 +32,8 @@ pub(super) type FlushDue = (FlushTicket, OwnTurn);
 pub(super) struct Spares {
     units: KVec<Arc<UnitIo>>,
     flushes: KVec<Arc<FlushIo>>,
-    /// Flushes that could not be issued; more than the log has under way.
-    left: [Option<FlushDue>; 8],
+    /// Flushes that could not be issued.
+    left: [Option<FlushDue>; LEFT],
     /// Nothing is kept any more.
     over: bool,
 }
@@ -40,7 +43,7 @@ impl Spares {
         Self {
             units: KVec::new(),
             flushes: KVec::new(),
-            left: [const { None }; 8],
+            left: [const { None }; LEFT],
             over: false,
         }
     }
@@ -70,16 +73,22 @@ impl Journal {
 
     /// Keeps nothing any more.
     pub(super) fn drop_spares(&self) {
-        let (units, flushes) = {
+        let (units, flushes, left) = {
             let mut spares = self.spares.lock();
             spares.over = true;
             (
                 core::mem::replace(&mut spares.units, KVec::new()),
                 core::mem::replace(&mut spares.flushes, KVec::new()),
+                core::mem::replace(&mut spares.left, [const { None }; LEFT]),
             )
         };
         drop(units);
         drop(flushes);
+        // Nobody will do them.
+        for (ticket, turn) in left.into_iter().flatten() {
+            self.flushed(ticket, false);
+            drop(turn);
+        }
         self.drop_next();
     }
 

@@ -63,7 +63,13 @@ impl Array {
     pub(super) fn wait_for_memory(this: &Arc<Self>) {
         issue_held(&this.mddev);
         Self::want_memory(this);
-        fsleep(Delta::from_millis(2));
+        this.cache.count_waiter(|| {
+            if this.may_cache() {
+                // What is cached is written out for it.
+                this.wake_reclaim();
+            }
+            fsleep(Delta::from_millis(2));
+        });
     }
 
     /// A reserve is free: the next who lacks memory may have it.

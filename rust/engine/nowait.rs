@@ -17,7 +17,7 @@ use crate::{
     md::{mddev::Mddev, rdev::RdevRef},
 };
 use core::num::NonZeroU64;
-use kernel::sync::Arc;
+use kernel::{alloc::flags::GFP_NOWAIT, sync::Arc};
 
 impl Array {
     /// Takes such a request.
@@ -81,7 +81,7 @@ impl Array {
     ) -> bool {
         let mut f = Some(f);
         loop {
-            let Ok(stripe) = this.cache.get(this, index) else {
+            let Ok(stripe) = this.cache.get(this, index, GFP_NOWAIT) else {
                 return false;
             };
             let attached = stripe.attach(room, |inner| {

@@ -60,9 +60,11 @@ impl Stripe {
     #[cold]
     fn borrow(&self, work: &mut Handler, lacking: RowMask) -> RowMask {
         let budget = self.array().cache.budget();
-        let out = lacking & work.has_room;
+        // What is stuck would keep what it gets.
+        let may = lacking.minus(work.stuck);
+        let out = may & work.has_room;
         let mut left = lacking;
-        for (loan, rows) in [(Loan::Out, out), (Loan::Any, lacking.minus(out))] {
+        for (loan, rows) in [(Loan::Out, out), (Loan::Any, may.minus(out))] {
             if rows.is_empty() || !budget.borrow(loan, self.index()) {
                 continue;
             }
@@ -105,6 +107,7 @@ impl Stripe {
         if self.array().may_cache() {
             work.doubled = inner.st.doubled(&inner.strips);
             work.has_room = inner.st.has_room(&inner.strips);
+            work.stuck = inner.st.stuck();
         }
         if work.borrowed.is_some() {
             let over = inner.st.forget(&mut inner.strips, policy);

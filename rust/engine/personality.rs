@@ -287,9 +287,10 @@ impl Personality for Array {
                 mddev.set_flag(Flag::JournalClean);
             }
         }
-        array.cache.keep_spares(&array)?;
         // Without `free`, which breaks the circle of references.
-        thread::start_array_thread::<Self>(mddev, c"raid5").inspect_err(|_| array.cache.clear())?;
+        let clear = |_: &Error| array.cache.clear();
+        array.cache.keep_spares(&array).inspect_err(clear)?;
+        thread::start_array_thread::<Self>(mddev, c"raid5").inspect_err(clear)?;
         pr_info!(
             "{}: raid level {} active with {} out of {} devices, algorithm {}\n",
             mddev.name(),

@@ -18,7 +18,10 @@ use crate::{
     },
 };
 use core::num::NonZeroU64;
-use kernel::sync::Arc;
+use kernel::{
+    alloc::flags::{__GFP_NOWARN, GFP_KERNEL, GFP_NOWAIT},
+    sync::Arc,
+};
 
 /// Stripes that one write request may touch; a longer one is split.
 pub(super) const MAX_STRIPES: u64 = 16;
@@ -150,11 +153,15 @@ impl Array {
         f: impl FnOnce(&mut Inner),
     ) {
         let mut f = Some(f);
+        let mut gfp = GFP_NOWAIT;
         loop {
-            let stripe = match this.cache.get(this, index) {
+            let stripe = match this.cache.get(this, index, gfp) {
                 Ok(stripe) => stripe,
                 Err(_) => {
                     Self::wait_for_memory(this);
+                    // All that this task holds is issued now, so that it may wait. Of an array with
+                    // many members a stripe takes several pages in a row.
+                    gfp = GFP_KERNEL | __GFP_NOWARN;
                     continue;
                 }
             };

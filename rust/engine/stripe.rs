@@ -281,6 +281,19 @@ impl Stripe {
         Some(this.into())
     }
 
+    /// Whether a handler that is done has to look again. One whose stripe was dropped meanwhile
+    /// frees its pages.
+    pub(super) fn goes_on(&self) -> bool {
+        let (again, dead) = {
+            let inner = self.inner.lock();
+            (inner.again, inner.dead)
+        };
+        if dead {
+            self.strip();
+        }
+        again
+    }
+
     /// Frees the pages of a stripe that was dropped.
     pub(super) fn strip(&self) {
         if let Some(mut work) = self.work.try_lock() {

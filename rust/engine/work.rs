@@ -156,6 +156,8 @@ pub(crate) struct Handler {
     pub(super) doubled: RowMask,
     /// Rows that need no room in the journal to reach their end.
     pub(super) has_room: RowMask,
+    /// Rows that can never be written out.
+    pub(super) stuck: RowMask,
     /// Rows that have pages of a reserve.
     pub(super) borrowed: Borrowed,
     /// Rows whose pages are to be freed.
@@ -236,6 +238,7 @@ impl Handler {
             &mut self.journal_wait,
             &mut self.doubled,
             &mut self.has_room,
+            &mut self.stuck,
             &mut self.forgotten,
             &mut self.over,
         ] {
@@ -248,10 +251,14 @@ impl Handler {
     /// Takes over the actions of a look: `strips` are as they are after it.
     pub(super) fn take_over(&mut self, acts: &Actions, st: &State, strips: &[Strip]) {
         self.acts = *acts;
+        let left = self.ops.all();
         self.ops.add(acts);
         self.fua = st.fua();
         self.out = st.out();
         for (task, s) in self.tasks.iter_mut().zip(strips) {
+            // What was left is about the pages that it was planned for.
+            let left = left | task.read | task.read_alone;
+            task.second = (task.second & left) | st.second(s).minus(left);
             task.acts = s.act;
             task.read.insert(s.act.read);
             task.read_alone.insert(s.act.read_alone);
@@ -263,7 +270,6 @@ impl Handler {
             task.result = s.op_result();
             task.written = s.written();
             task.cached = s.cached();
-            task.second = st.second(s);
         }
         if (acts.rmw | acts.rcw | acts.cache).any() {
             for part in self.parts.iter_mut().filter(|part| part.write) {
@@ -314,6 +320,7 @@ impl Handler {
             over: RowMask::EMPTY,
             doubled: RowMask::EMPTY,
             has_room: RowMask::EMPTY,
+            stuck: RowMask::EMPTY,
             borrowed: Borrowed::default(),
             forgotten: RowMask::EMPTY,
         })
