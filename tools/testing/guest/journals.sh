@@ -229,9 +229,11 @@ power_cut()
 		kill -0 $writer || fail "the writer has ended: $(cat /tmp/writer)"
 		freeze
 		look
-		[ "${1:-}" = crossing ] && [ "$(log_has crossing)" = 0 ] || break
+		if [ "$(log_has data_pages)" -gt 0 ]; then
+			[ "${1:-}" = crossing ] && [ "$(log_has crossing)" = 0 ] || break
+		fi
 		tries=$((tries + 1))
-		[ $tries -lt 40 ] || fail "no unit crosses the end of the ring"
+		[ $tries -lt 40 ] || fail "no unit with data${1:+, and none $1 the end of the ring}"
 		thaw
 	done
 	snatch
@@ -261,7 +263,7 @@ told_apart()
 # recover [MISSING]: assemble after a power cut, if told so without a member.
 recover()
 {
-	[ "$(log_has units)" -gt 1 ] || fail "the log is empty"
+	[ "$(log_has data_pages)" -gt 0 ] || fail "the log is empty"
 	dmesg -C
 	# shellcheck disable=SC2046
 	if [ $# = 0 ]; then
