@@ -250,3 +250,53 @@ fn a_page_put_right_takes_no_cached_one_along() {
     assert_eq!(strips.map(|s| s.act.write), [NONE, ROW, NONE, NONE]);
     assert_eq!(strips.map(|s| s.written()), [NONE, ROW, NONE, NONE]);
 }
+
+/// What is taken in has room in the journal for certain: it gets pages that others have to wait for, who
+/// may wait for room. Else it might be what keeps the journal's tail.
+#[test]
+fn what_is_promised_room_waits_for_nobody() {
+    let mut stripe = cached();
+    assert!(stripe.st.going_out(&stripe.strips).is_empty());
+    write(&mut stripe);
+    assert_eq!(stripe.acts.cache, ROW);
+    assert_eq!(stripe.st.going_out(&stripe.strips), ROW);
+    stripe.ops_done();
+    stripe.step(Event::JournalDone {
+        rows: ROW,
+        ok: true,
+    });
+    assert!(stripe.st.going_out(&stripe.strips).is_empty());
+    stripe.st.want_out(&stripe.strips, ROW);
+    assert_eq!(stripe.st.going_out(&stripe.strips), ROW);
+}
+
+/// What a compute is to be computed from may change before it is done, if it was left: whoever does it goes
+/// by what was right when it was planned, or new parity meets old data.
+#[test]
+fn a_row_given_up_changes_what_computes_are_about() {
+    let mut stripe = cached();
+    stripe.strips[1].access = Access::Missing;
+    stripe.st.want_out(&stripe.strips, ROW);
+    stripe.plan();
+    read_done(&mut stripe, 0, true);
+    read_done(&mut stripe, 2, true);
+    assert_eq!(stripe.acts.rmw_out, ROW);
+    stripe.ops_done();
+    assert_eq!(stripe.acts.journal, ROW);
+    clear(&mut stripe.strips, &mut stripe.acts);
+    // New parity and new data are in memory: from these the lost page is computed.
+    stripe.st.attach_read(&mut stripe.strips, 1, ROW);
+    stripe.plan();
+    assert_eq!(stripe.acts.compute, ROW);
+    assert_eq!(stripe.st.second(&stripe.strips[0]), NONE);
+    // It is left, and the journal fails.
+    stripe.policy.journal = false;
+    stripe.policy.refuse_writes = true;
+    stripe.policy.blocked = true;
+    stripe.step(Event::JournalDone {
+        rows: ROW,
+        ok: false,
+    });
+    assert_eq!(stripe.strips[1].op_result(), ROW);
+    assert_eq!(stripe.st.second(&stripe.strips[0]), ROW);
+}

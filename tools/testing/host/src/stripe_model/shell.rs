@@ -6,10 +6,15 @@
 //! also in the middle of carrying out. A page is eight numbers, one for each sector. Pages that are
 //! not uptodate hold garbage, and so do the pages of reads in flight.
 //!
+//! In two worlds of five memory is short, and what cannot be done is left: `left.rs`.
+//!
 //! `STRIPE_SEED=n` replays one run, with `STRIPE_STORY=1` step by step; `STRIPE_RUNS=n` sets how many
 //! seeds are run, `STRIPE_FIRST=n` where they begin, and `STRIPE_SURVEY=1` goes on after a failure
 //! and lists every kind of failure with its first seed.
 
+mod left;
+
+use self::left::{Fault, Memory, Ops};
 use super::gf::{p_of, q_of, q_part, xor, Page, Row};
 use super::mask::RowMask;
 use super::stripe::{
@@ -48,6 +53,8 @@ struct Config {
     skewed: bool,
     /// Bios of one row each, rather than of runs.
     row_bios: bool,
+    /// Chance in percent that there is no page, or no bio, while memory is short.
+    short: u64,
 }
 
 impl Config {
@@ -102,6 +109,7 @@ impl Config {
             rmw: rng.chance(80),
             skewed,
             row_bios: rng.chance(50),
+            short: 0,
         }
     }
 
@@ -173,6 +181,7 @@ struct Io {
     rows: RowMask,
     write: bool,
     discard: bool,
+    fua: bool,
     /// Of the slot's second device.
     twin: bool,
     /// Of the device.
@@ -199,7 +208,10 @@ struct Part {
     write: bool,
     /// Of zeroes, which are no data that tells where it came from.
     discard: bool,
+    fua: bool,
     todo: RowMask,
+    /// Of these, the rows whose data the op that is to be done takes.
+    due: RowMask,
     busy: RowMask,
     failed: bool,
     start: u64,
@@ -257,9 +269,17 @@ struct Version {
     fate: Fate,
 }
 
-#[derive(Clone, Copy, Default)]
+/// A strip's share of what is carried out, and of what was left before.
+#[derive(Clone, Copy, Default, Debug)]
 struct Task {
     acts: StripActs,
+    read: RowMask,
+    read_alone: RowMask,
+    write: RowMask,
+    write_alone: RowMask,
+    twin: RowMask,
+    discard: RowMask,
+    drain: RowMask,
     result: RowMask,
     written: RowMask,
 }
@@ -281,6 +301,9 @@ struct World {
     incoming: Vec<Part>,
     parts: Vec<Part>,
     tasks: Vec<Task>,
+    ops: Ops,
+    fua: RowMask,
+    mem: Memory,
     carrying: bool,
     /// The last look came to something, so that another is due.
     handling: bool,
@@ -299,6 +322,8 @@ struct World {
     twins: Vec<Option<Member>>,
     /// A twin went while there was a sync.
     twin_lost: bool,
+    /// A twin has gone: what was to be written, too, may be written in vain.
+    twin_went: bool,
     /// Reads that failed and were not put right by a write.
     errors: Vec<RowMask>,
     broken: bool,
@@ -338,6 +363,9 @@ struct Counts {
     failures: u64,
     computes: u64,
     op_failures: u64,
+    left: u64,
+    lent: u64,
+    freed: u64,
     rmw: u64,
     rcw: u64,
     checks: u64,
@@ -365,18 +393,6 @@ macro_rules! tell {
     };
 }
 
-/// The ops of some rows.
-fn ops_of(acts: &Actions, rows: RowMask) -> Actions {
-    Actions {
-        compute: acts.compute & rows,
-        rmw: acts.rmw & rows,
-        rcw: acts.rcw & rows,
-        check: acts.check & rows,
-        parity: acts.parity & rows,
-        ..Actions::default()
-    }
-}
-
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
@@ -387,6 +403,7 @@ impl World {
             c.dead = 1 + other.below(5);
         }
         c.twins = !c.skewed && seed % 8 < 2;
+        let mem = Memory::new(seed, &mut c);
         let rows = c.rows as usize;
         let mut w = Self {
             seed,
@@ -415,6 +432,9 @@ impl World {
             incoming: Vec::new(),
             parts: Vec::new(),
             tasks: vec![Task::default(); c.members],
+            ops: Ops::default(),
+            fua: RowMask::EMPTY,
+            mem,
             carrying: false,
             handling: false,
             quiet: false,
@@ -427,6 +447,7 @@ impl World {
             members: Vec::new(),
             twins: vec![None; c.members],
             twin_lost: false,
+            twin_went: false,
             errors: vec![RowMask::EMPTY; c.members],
             broken: false,
             journal_dead: false,
@@ -596,6 +617,7 @@ impl World {
             tell!(self, "its twin takes its place");
             self.members[slot] = twin;
             self.twin_lost = true;
+            self.twin_went = true;
         }
         self.policy.blocked = true;
         // A recovery is interrupted.
@@ -660,9 +682,11 @@ impl World {
         if self.twins[slot].take().is_some() {
             tell!(self, "the twin of member {slot} goes");
             self.twin_lost = true;
+            self.twin_went = true;
             self.policy.blocked = true;
             self.sync_failed = true;
             self.sync_left = RowMask::EMPTY;
+            self.note_impaired();
         }
     }
 
@@ -678,7 +702,8 @@ impl World {
             tell!(self, "the twin of member {slot} has all");
             self.counts.replaced += 1;
             twin.in_sync = true;
-            self.errors[slot] = RowMask::EMPTY;
+            // Of what is in memory the machine still thinks that it cannot be read.
+            self.errors[slot] = self.errors[slot] & self.strips[slot].read_error;
             for row in 0..self.c.rows {
                 self.judge_rebuilt(slot, row);
             }
@@ -798,7 +823,8 @@ impl World {
         }
         for row in rows.iter() {
             let p = self.c.p;
-            let held = self.in_flight(p, false) | self.in_flight(p, true);
+            let held = self.in_flight(p, false) | self.in_flight(p, true) | self.left(p);
+            let held = held | self.ops.all();
             let written = self
                 .parts
                 .iter()
@@ -948,7 +974,9 @@ impl World {
                 range = self.sectors(rows);
             }
             let slot = slots[(i + skip) % slots.len()];
-            parts.push(self.part(slot, range.0, range.1, write));
+            let mut part = self.part(slot, range.0, range.1, write);
+            part.fua = fua;
+            parts.push(part);
         }
         self.again = true;
         self.active = true;
@@ -1006,7 +1034,9 @@ impl World {
             first,
             write,
             discard: false,
+            fua: false,
             todo: RowMask::EMPTY,
+            due: RowMask::EMPTY,
             busy: RowMask::EMPTY,
             failed: false,
             start: self.now,
@@ -1189,26 +1219,29 @@ impl World {
             }
         }
         self.again |= !self.policy.begin;
-        plan(&mut self.st, &mut self.strips, &self.policy, &mut self.acts);
-        if !self.acts.any() {
-            self.settle();
-            return false;
-        }
+        let retry = self.wants_retry();
+        let policy = self.hurried();
+        plan(&mut self.st, &mut self.strips, &policy, &mut self.acts);
+        self.forget_rows(&policy);
+        self.retry_journal();
         let acts = self.acts;
-        for (task, s) in self.tasks.iter_mut().zip(&self.strips) {
-            task.acts = s.act;
-            task.result = s.op_result();
-            task.written = s.written();
+        if acts.any() {
+            self.judge_acts(&acts);
+            self.take_over();
+            self.forget_errors(&acts);
+        } else {
+            self.take_nothing();
+            self.settle();
         }
-        let fua = self.st.fua();
-        clear(&mut self.strips, &mut self.acts);
-        self.judge_acts(&acts);
-        self.forget_errors(&acts);
-        self.carrying = true;
-        self.carry_out(&acts, fua);
-        self.carrying = false;
-        self.spoil();
-        true
+        if acts.any() || retry {
+            self.mem.pending = false;
+            self.return_early();
+            self.carrying = true;
+            self.carry_out(&acts);
+            self.carrying = false;
+            self.spoil();
+        }
+        self.return_pages() || acts.any()
     }
 
     fn settle(&mut self) {
@@ -1226,6 +1259,7 @@ impl World {
             self.ios.iter().map(|io| io.0).collect::<Vec<_>>(),
             self.sync_out.0
         );
+        self.judge_nothing_left("idle");
         self.active = false;
         self.parked = false;
     }
@@ -1240,6 +1274,44 @@ impl World {
         for slot in 0..self.c.members {
             self.errors[slot].remove(rows.minus(self.strips[slot].uptodate));
             self.errors[slot].remove(self.tasks[slot].acts.fail_read);
+        }
+    }
+
+    /// Takes over the actions of a look, besides what was left.
+    fn take_over(&mut self) {
+        let lose = self.mem.fault == Fault::LostLeft;
+        self.mem.was_left = (0..self.c.members).map(|s| self.left_writes(s)).collect();
+        self.ops.add(&self.acts);
+        self.fua = self.st.fua();
+        for (task, s) in self.tasks.iter_mut().zip(&self.strips) {
+            if lose {
+                *task = Task {
+                    drain: task.drain,
+                    ..Task::default()
+                };
+            }
+            task.acts = s.act;
+            task.read.insert(s.act.read);
+            task.read_alone.insert(s.act.read_alone);
+            task.write.insert(s.act.write);
+            task.write_alone.insert(s.act.write_alone);
+            task.twin.insert(s.act.twin);
+            task.discard.insert(s.act.discard);
+            task.drain.insert(s.act.drain);
+            task.result = s.op_result();
+            task.written = s.written();
+        }
+        for part in self.parts.iter_mut().filter(|part| part.write) {
+            part.due
+                .insert(part.todo & self.tasks[part.slot].acts.drain);
+        }
+        clear(&mut self.strips, &mut self.acts);
+    }
+
+    /// Nothing new is to be done, but what was left.
+    fn take_nothing(&mut self) {
+        for task in &mut self.tasks {
+            task.acts = StripActs::default();
         }
     }
 
@@ -1261,23 +1333,33 @@ impl World {
                 judge!(self, (*a & *b).is_empty(), "two ops on one row");
             }
         }
-        for (slot, t) in self.tasks.iter().enumerate() {
-            let held = self.in_flight(slot, false) | self.in_flight(slot, true);
+        for (i, rows) in ops.iter().enumerate() {
+            let left = *rows & self.ops.all();
             judge!(
                 self,
-                ((t.acts.read | t.acts.read_alone) & held).is_empty(),
+                left.is_empty(),
+                "op {i} on a row with one that is left"
+            );
+        }
+        for (slot, t) in self.strips.iter().enumerate() {
+            let held = self.in_flight(slot, false) | self.in_flight(slot, true) | self.left(slot);
+            judge!(
+                self,
+                ((t.act.read | t.act.read_alone) & held).is_empty(),
                 "read of a page that I/O is in flight for: slot {slot}"
             );
             judge!(
                 self,
-                ((t.acts.write | t.acts.write_alone | t.acts.discard) & self.writing(slot, false))
-                    .is_empty()
-                    && (t.acts.twin & self.writing(slot, true)).is_empty(),
+                ((t.act.write | t.act.write_alone | t.act.discard)
+                    & (self.writing(slot, false) | self.left_to(slot, false)))
+                .is_empty()
+                    && (t.act.twin & (self.writing(slot, true) | self.left_to(slot, true)))
+                        .is_empty(),
                 "second write of a page in flight: slot {slot}"
             );
             judge!(
                 self,
-                (t.acts.write & t.acts.discard).is_empty(),
+                (t.act.write & t.act.discard).is_empty(),
                 "written and discarded: slot {slot}"
             );
         }
@@ -1311,7 +1393,7 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, acts: &Actions, fua: RowMask) {
+    fn carry_out(&mut self, acts: &Actions) {
         tell!(self, "acts: {}", story_of(acts, &self.tasks));
         self.end_rows(acts);
         self.judge_sync(acts.sync_done);
@@ -1319,12 +1401,16 @@ impl World {
         if fill_first() && acts.fill {
             self.fill();
         }
-        if acts.write {
-            self.issue(true, fua);
+        if self.c.short > 0 {
+            self.end_parts();
+        }
+        if self.wants_io(true) {
+            self.issue(true, RowMask::EMPTY);
         }
         self.meanwhile();
-        if acts.read {
-            self.issue(false, fua);
+        let lacking = self.provide();
+        if self.wants_io(false) {
+            self.issue(false, lacking);
         }
         self.meanwhile();
         if acts.journal.any() {
@@ -1334,26 +1420,25 @@ impl World {
             self.fill();
         }
         self.meanwhile();
-        if acts.has_ops() {
-            // Some rows may lack pages at first.
+        let ready = self.ready(lacking);
+        if ready.any() {
+            // Some rows may be done before others.
             let first = if self.rng.chance(20) {
                 RowMask(self.rng.next())
             } else {
                 !RowMask::EMPTY
             };
-            for rows in [first, !first] {
-                let some = ops_of(acts, rows);
-                if !some.has_ops() {
+            for rows in [ready & first, ready.minus(first)] {
+                let some = self.ops.take(rows);
+                if !some.all().any() {
                     continue;
                 }
                 let bad = self.run_ops(&some);
                 let failed = self.fail_ops(&some);
+                self.ops_done(rows);
                 self.meanwhile();
-                self.event(Event::OpsDone {
-                    bad,
-                    failed,
-                    left: !rows,
-                });
+                let left = self.mem.told_left(rows);
+                self.event(Event::OpsDone { bad, failed, left });
                 self.meanwhile();
             }
         }
@@ -1362,7 +1447,9 @@ impl World {
             self.counts.mismatches += u64::from(acts.mismatch.count());
         }
         self.report_sync(acts);
-        self.end_parts();
+        if self.c.short == 0 {
+            self.end_parts();
+        }
     }
 
     fn end_rows(&mut self, acts: &Actions) {
@@ -1375,6 +1462,9 @@ impl World {
         self.journaled.remove(acts.complete | acts.fail_write);
         for part in &mut self.parts {
             if part.write {
+                if (part.due & acts.fail_waiting).any() {
+                    panic!("ended with an op that is left\n  seed {}", self.seed);
+                }
                 part.failed |=
                     (part.busy & acts.fail_write).any() || (part.todo & acts.fail_waiting).any();
                 part.busy.remove(acts.complete | acts.fail_write);
@@ -1400,6 +1490,11 @@ impl World {
                 self,
                 !self.in_flight(slot, true).has(row),
                 "acknowledged with a write in flight: slot {slot} row {row}"
+            );
+            judge!(
+                self,
+                !self.mem.was_left[slot].has(row),
+                "acknowledged with a write that is left: slot {slot} row {row}"
             );
             let m = &self.members[slot];
             if !m.in_sync || (m.bad | m.log).has(row) {
@@ -1483,31 +1578,39 @@ impl World {
         }
     }
 
-    fn issue(&mut self, write: bool, fua: RowMask) {
+    fn issue(&mut self, write: bool, lacking: RowMask) {
         let mut failed = Vec::new();
         for slot in 0..self.c.members {
-            let acts = self.tasks[slot].acts;
+            let task = self.tasks[slot];
+            let fua = self.fua;
             let groups = if write {
-                [acts.write & fua, acts.write.minus(fua), acts.discard]
+                [task.write & fua, task.write.minus(fua), task.discard]
             } else {
-                [acts.read, RowMask::EMPTY, RowMask::EMPTY]
+                [task.read.minus(lacking), RowMask::EMPTY, RowMask::EMPTY]
             };
             // Rows that go alone: each a bio of its own.
             let alone = if write {
-                acts.write_alone
+                task.write_alone
             } else {
-                acts.read_alone
+                task.read_alone.minus(lacking)
             };
-            let runs = groups.iter().flat_map(|g| g.runs());
-            for (start, n) in runs.chain(alone.iter().map(|row| (row, 1))) {
+            let mut left = [RowMask::EMPTY; 4];
+            let runs = groups.iter().enumerate();
+            let runs = runs.flat_map(|(i, g)| g.runs().map(move |run| (i, run)));
+            for (group, (start, n)) in runs.chain(alone.iter().map(|row| (3, (row, 1)))) {
                 let step = if self.c.row_bios { 1 } else { n };
                 for start in (start..start + n).step_by(step as usize) {
                     let rows = RowMask::range(start, step);
+                    if self.lacks_bio() {
+                        left[group].insert(rows);
+                        continue;
+                    }
                     let io = Io {
                         slot,
                         rows,
                         write,
-                        discard: write && acts.discard.has(start),
+                        discard: group == 2,
+                        fua: write && fua.has(start),
                         twin: false,
                         id: self.members[slot].id,
                     };
@@ -1527,16 +1630,24 @@ impl World {
                     }
                 }
             }
-            for (start, n) in if write { acts.twin } else { RowMask::EMPTY }.runs() {
+            let mut left_twin = RowMask::EMPTY;
+            let twin = if write { task.twin } else { RowMask::EMPTY };
+            for (start, n) in (twin & fua).runs().chain(twin.minus(fua).runs()) {
+                let rows = RowMask::range(start, n);
+                if self.lacks_bio() {
+                    left_twin.insert(rows);
+                    continue;
+                }
                 // Or to what has taken the member's place.
                 let id = self.twins[slot].as_ref().map(|twin| twin.id);
                 let member = &self.members[slot];
                 let id = id.or(member.present.then_some(member.id));
                 let io = Io {
                     slot,
-                    rows: RowMask::range(start, n),
+                    rows,
                     write,
                     discard: false,
+                    fua: fua.has(start),
                     twin: true,
                     id: id.unwrap_or(u64::MAX),
                 };
@@ -1546,6 +1657,18 @@ impl World {
                     failed.push(io);
                 }
             }
+            let task = &mut self.tasks[slot];
+            if write {
+                task.write = left[0] | left[1];
+                task.discard = left[2];
+                task.write_alone = left[3];
+                task.twin = left_twin;
+            } else {
+                task.read = (task.read & lacking) | left[0];
+                task.read_alone = (task.read_alone & lacking) | left[3];
+            }
+            let any = left.iter().fold(left_twin, |all, rows| all | *rows);
+            self.note_left(any);
         }
         for io in failed {
             self.event(end_event(io, false));
@@ -1556,6 +1679,7 @@ impl World {
         self.counts.member_ios += 1;
         let mut pages = Vec::new();
         for row in io.rows.iter() {
+            self.judge_page(io.slot, row);
             let busy = self.in_flight(io.slot, false).has(row);
             judge!(
                 self,
@@ -1579,11 +1703,18 @@ impl World {
                     "written past a journal that is gone: slot {} row {row}",
                     io.slot
                 );
+                let durable = self.parts.iter().any(|p| p.fua && p.busy.has(row));
+                judge!(
+                    self,
+                    io.fua || !durable || self.c.journal || self.c.journal_toggles,
+                    "FUA data is written without: slot {} row {row}",
+                    io.slot
+                );
                 let m = &self.members[io.slot];
                 let level = self.twins[io.slot].as_ref().is_some_and(|t| t.in_sync);
                 judge!(
                     self,
-                    m.id != io.id || level || !(m.write_error && m.log.has(row)),
+                    m.id != io.id || self.twin_went || level || !(m.write_error && m.log.has(row)),
                     "a bad block is written again: slot {} row {row}",
                     io.slot
                 );
@@ -1626,6 +1757,8 @@ impl World {
             let held = self.in_flight(slot, false)
                 | self.in_flight(slot, true)
                 | self.strips[slot].uptodate
+                | self.left_writes(slot)
+                | self.ops.all()
                 | self.garbage[slot];
             for row in (RowMask::first(self.c.rows)).minus(held).iter() {
                 if !self.in_journal(slot, row) {
@@ -1636,7 +1769,7 @@ impl World {
     }
 
     fn journal_append(&mut self, rows: RowMask) {
-        let mut left = rows;
+        let mut left = self.starve(rows);
         while let Some(first) = left.lowest() {
             let n = 1 + self.rng.below(8) as u32;
             let some = left & RowMask::range(first, n);
@@ -1645,6 +1778,7 @@ impl World {
             for row in some.iter() {
                 for slot in 0..self.c.members {
                     if self.tasks[slot].written.has(row) {
+                        self.judge_page(slot, row);
                         judge!(
                             self,
                             !self.garbage[slot].has(row),
@@ -1668,7 +1802,7 @@ impl World {
             let rows = part.todo & self.tasks[part.slot].acts.fill;
             part.todo.remove(rows);
             for row in rows.iter() {
-                if self.garbage[part.slot].has(row) {
+                if self.garbage[part.slot].has(row) || !self.mem.there[part.slot].has(row) {
                     panic!(
                         "read is filled with garbage: slot {} row {row}\n  seed {}, step {}, {:?}",
                         part.slot, self.seed, self.now, self.c
@@ -1682,6 +1816,7 @@ impl World {
     }
 
     fn source(&self, slot: usize, row: u32) -> Page {
+        self.judge_page(slot, row);
         judge!(
             self,
             !self.garbage[slot].has(row),
@@ -1691,7 +1826,8 @@ impl World {
     }
 
     fn result(&mut self, slot: usize, row: u32, page: Page) {
-        let held = self.in_flight(slot, false) | self.in_flight(slot, true);
+        self.judge_page(slot, row);
+        let held = self.in_flight(slot, false) | self.in_flight(slot, true) | self.left(slot);
         judge!(
             self,
             !held.has(row),
@@ -1711,7 +1847,7 @@ impl World {
         self.garbage[slot].remove(RowMask::single(row));
     }
 
-    fn run_ops(&mut self, acts: &Actions) -> RowMask {
+    fn run_ops(&mut self, acts: &Ops) -> RowMask {
         for row in acts.compute.iter() {
             self.compute(row);
         }
@@ -1745,17 +1881,16 @@ impl World {
     }
 
     /// Now and then the ops of some rows fail, and leave garbage behind.
-    fn fail_ops(&mut self, acts: &Actions) -> RowMask {
+    fn fail_ops(&mut self, acts: &Ops) -> RowMask {
         let mut failed = RowMask::EMPTY;
-        let all = acts.compute | acts.rmw | acts.rcw | acts.check | acts.parity;
-        for row in all.iter() {
+        for row in acts.all().iter() {
             if self.c.op_fails == 0 || !self.rng.chance(self.c.op_fails) {
                 continue;
             }
             failed.insert(RowMask::single(row));
             self.counts.op_failures += 1;
             for slot in 0..self.c.members {
-                if self.tasks[slot].result.has(row) || self.tasks[slot].acts.drain.has(row) {
+                if self.tasks[slot].result.has(row) || self.tasks[slot].drain.has(row) {
                     self.pages[slot][row as usize] = [0xdead; 8];
                     self.garbage[slot].insert(RowMask::single(row));
                 }
@@ -1801,7 +1936,7 @@ impl World {
 
     fn parity_delta(&self, row: u32, p: &mut Page, mut q: Option<&mut Page>) {
         for (i, slot) in self.c.data_slots().iter().enumerate() {
-            if self.tasks[*slot].acts.drain.has(row) {
+            if self.drains(*slot).has(row) {
                 let page = self.source(*slot, row);
                 *p = xor(p, &page);
                 if let Some(q) = q.as_mut() {
@@ -1825,17 +1960,20 @@ impl World {
     fn drain(&mut self, row: u32) {
         for slot in self.c.data_slots() {
             self.before[slot][row as usize] = self.truth[slot][row as usize];
-            if !self.tasks[slot].acts.drain.has(row) {
+            if !self.tasks[slot].drain.has(row) {
                 continue;
             }
             let mut covered = [!self.garbage[slot].has(row); 8];
             let mut page = self.pages[slot][row as usize];
             let mut any = false;
+            let late = self.mem.fault == Fault::LateParts;
             for part in &mut self.parts {
-                if !part.write || part.slot != slot || !part.todo.has(row) {
+                let takes = if late { part.todo } else { part.due };
+                if !part.write || part.slot != slot || !takes.has(row) {
                     continue;
                 }
                 any = true;
+                part.due.remove(RowMask::single(row));
                 part.todo.remove(RowMask::single(row));
                 part.busy.insert(RowMask::single(row));
                 for (i, k) in part.span(row) {
@@ -2033,6 +2171,7 @@ impl World {
         self.policy.rmw = self.c.rmw_level(self.seed, self.now);
         self.counts.events += 1;
         self.looks = 0;
+        self.memory_changes();
         let slot = self.rng.below(self.c.members as u64) as usize;
         match self.rng.below(100) {
             0..=9 if self.c.discards(self.seed, self.now) => self.attach_discard(),
@@ -2103,6 +2242,7 @@ impl World {
                 self.scramble(slot, row);
             }
         }
+        self.drop_all();
     }
 
     fn run(&mut self) {
@@ -2127,7 +2267,9 @@ impl World {
             while self.again || self.handling {
                 self.handling = self.look();
             }
-            if self.policy.hold {
+            if self.tries_again() {
+                self.again = true;
+            } else if self.policy.hold {
                 self.policy.hold = false;
                 self.again = true;
             } else if !self.ios.is_empty() {
@@ -2145,6 +2287,8 @@ impl World {
                 healings -= 1;
                 self.replace_member();
                 self.start_sync();
+            } else if self.mem.is_short() {
+                self.again = true;
             } else if !self.again {
                 return self.judge_end();
             }
@@ -2174,6 +2318,7 @@ impl World {
             self.st
         );
         judge!(self, !self.active, "not settled at the end");
+        self.judge_nothing_left("at its end");
         if self.broken {
             return;
         }
@@ -2256,7 +2401,12 @@ fn story_of(acts: &Actions, tasks: &[Task]) -> String {
 }
 
 fn run_seed(seed: u64) -> Counts {
+    run_with(seed, left::fault_of_env())
+}
+
+fn run_with(seed: u64, fault: Fault) -> Counts {
     let mut world = World::new(seed);
+    world.mem.fault = fault;
     world.run();
     world.counts.broken = u64::from(world.broken);
     world.counts
@@ -2300,6 +2450,7 @@ fn random_worlds() {
     }
     println!("{runs} worlds: {total:?}");
     assert!(runs < 100 || total.discards.min(total.refused) > 0);
+    assert!(runs < 100 || total.left.min(total.lent).min(total.freed) > 0);
     for (kind, (seed, n, text)) in &kinds {
         println!("{n} x {kind}, first seed {seed}: {text}");
     }
@@ -2332,6 +2483,9 @@ fn add(total: &mut Counts, c: Counts) {
     total.failures += c.failures;
     total.computes += c.computes;
     total.op_failures += c.op_failures;
+    total.left += c.left;
+    total.lent += c.lent;
+    total.freed += c.freed;
     total.rmw += c.rmw;
     total.rcw += c.rcw;
     total.checks += c.checks;
