@@ -25,6 +25,7 @@ mod finish;
 mod gf;
 mod hardware;
 mod members;
+mod memory;
 mod model;
 mod ops;
 mod power;

@@ -11,30 +11,50 @@ use crate::world::{Direct, Io, Sync, World};
 
 impl World {
     /// Issues the reads or the writes of all members.
-    pub(crate) fn issue(&mut self, i: usize, carry: &Carry, write: bool) -> bool {
-        for (slot, task) in carry.tasks.iter().enumerate() {
-            let rows = if write {
-                task.acts.write | task.acts.discard
+    pub(crate) fn issue(&mut self, i: usize, carry: &mut Carry, write: bool) -> bool {
+        let mut any = false;
+        for slot in 0..carry.tasks.len() {
+            let task = carry.tasks[slot];
+            let lacking = carry.lacking;
+            let (rows, alone) = if write {
+                (task.write | task.discard, task.write_alone)
             } else {
-                task.acts.read
+                (task.read.minus(lacking), task.read_alone.minus(lacking))
             };
+            any |= (rows | alone).any();
+            let (mut left, mut left_alone) = (RowMask::EMPTY, RowMask::EMPTY);
             for (start, n) in rows.runs() {
-                self.issue_run(i, (slot, task), RowMask::range(start, n), write);
+                let rows = RowMask::range(start, n);
+                if self.lacks_bio() {
+                    left.insert(rows);
+                } else {
+                    self.issue_run(i, (slot, &task), rows, write);
+                }
             }
-            let alone = if write {
-                task.acts.write_alone
-            } else {
-                task.acts.read_alone
-            };
             for row in alone.iter() {
-                self.issue_run(i, (slot, task), RowMask::single(row), write);
+                if self.lacks_bio() {
+                    left_alone.insert(RowMask::single(row));
+                } else {
+                    self.issue_run(i, (slot, &task), RowMask::single(row), write);
+                }
             }
+            let task = &mut carry.tasks[slot];
+            if write {
+                task.write = task.write & left;
+                task.discard = task.discard & left;
+                task.write_alone = left_alone;
+            } else {
+                task.read = (task.read & lacking) | left;
+                task.read_alone = (task.read_alone & lacking) | left_alone;
+            }
+            self.stats.left += u64::from((left | left_alone).count());
+            self.stripes[i].mem.pending |= (left | left_alone).any();
         }
-        true
+        any
     }
 
     fn issue_run(&mut self, i: usize, (slot, task): (usize, &Task), rows: RowMask, write: bool) {
-        if self.faulty[slot] {
+        if self.faulty[slot] || !write && self.access(slot) != Access::Full {
             return self.event(i, end_event(slot, rows, write, false));
         }
         let mut pages = Vec::new();
@@ -45,6 +65,7 @@ impl World {
                 "I/O while a write of the same page is under way",
                 "stripe {i} member {slot} row {row}"
             );
+            self.judge_page(i, slot, row, !write && task.second.has(row));
             let garbage = self.model.garbage();
             let s = &mut self.stripes[i];
             let from = if !write && task.second.has(row) {

@@ -13,7 +13,8 @@ use crate::world::World;
 impl World {
     /// Runs all ops; returns the rows that failed a check, and those whose ops could not be done.
     pub(crate) fn run_ops(&mut self, i: usize, carry: &Carry) -> (RowMask, RowMask) {
-        let acts = &carry.acts;
+        let acts = &carry.ops;
+        let late = self.bug == Some(Bug::LateParts);
         let s = &mut self.stripes[i];
         let mut computed = true;
         let old = self.bug != Some(Bug::NewView);
@@ -21,12 +22,12 @@ impl World {
             computed &= compute(s, &carry.tasks, row, old);
         }
         for row in acts.cache.iter() {
-            drain(s, &carry.tasks, row);
+            drain(s, &carry.tasks, row, late);
         }
         for row in acts.rmw_out.iter() {
             let mut tasks = carry.tasks.clone();
             for task in &mut tasks {
-                task.acts.drain = task.cached & RowMask::single(row);
+                task.drain = task.cached & RowMask::single(row);
             }
             swap(s, &tasks, row);
             parity_delta(s, &tasks, row);
@@ -35,11 +36,11 @@ impl World {
         }
         for row in acts.rmw.iter() {
             parity_delta(s, &carry.tasks, row);
-            drain(s, &carry.tasks, row);
+            drain(s, &carry.tasks, row, late);
             parity_delta(s, &carry.tasks, row);
         }
         for row in acts.rcw.iter() {
-            drain(s, &carry.tasks, row);
+            drain(s, &carry.tasks, row, late);
             reconstruct(s, row);
         }
         for row in acts.parity.iter() {
@@ -63,7 +64,7 @@ impl World {
 
     /// Now and then memory is short: the ops of a row are not done, and leave garbage behind.
     fn fail_ops(&mut self, i: usize, carry: &Carry) -> RowMask {
-        let acts = &carry.acts;
+        let acts = &carry.ops;
         let parity = acts.rmw | acts.rcw | acts.rmw_out | acts.parity;
         // To take data in needs no memory but the page.
         let all = acts.compute | acts.check | parity;
@@ -80,7 +81,7 @@ impl World {
                     if acts.compute.has(row) && task.result.has(row) {
                         self.stripes[i].second[slot][row as usize] = [garbage; 8];
                     }
-                } else if task.result.has(row) || task.acts.drain.has(row) {
+                } else if task.result.has(row) || task.drain.has(row) {
                     self.stripes[i].pages[slot][row as usize] = [garbage; 8];
                 }
             }
@@ -155,7 +156,7 @@ fn parity_delta(s: &mut Stripe, tasks: &[Task], row: u32) {
     let r = row as usize;
     let slots: Vec<usize> = s.data_slots().collect();
     for (nth, slot) in slots.into_iter().enumerate() {
-        if !tasks[slot].acts.drain.has(row) {
+        if !tasks[slot].drain.has(row) {
             continue;
         }
         let page = s.pages[slot][r];
@@ -167,15 +168,22 @@ fn parity_delta(s: &mut Stripe, tasks: &[Task], row: u32) {
     }
 }
 
-/// Copies the writes of `row` in, in the order in which they came.
-fn drain(s: &mut Stripe, tasks: &[Task], row: u32) {
+/// Copies the writes of `row` in, in the order in which they came: those that were there when the op
+/// was decided, or also those that came `late`.
+fn drain(s: &mut Stripe, tasks: &[Task], row: u32, late: bool) {
     for part in &mut s.parts {
-        if !part.is_write() || !part.todo.has(row) || !tasks[part.slot].acts.drain.has(row) {
+        let takes = if late {
+            part.todo & tasks[part.slot].drain
+        } else {
+            part.due
+        };
+        if !part.is_write() || !takes.has(row) {
             continue;
         }
         for (n, k) in part.span(row) {
             s.pages[part.slot][row as usize][k] = part.data[n];
         }
+        part.due.remove(RowMask::single(row));
         part.todo.remove(RowMask::single(row));
         part.busy.insert(RowMask::single(row));
     }

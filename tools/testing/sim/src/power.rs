@@ -4,6 +4,7 @@
 
 use crate::hardware::{Cached, Hardware};
 use crate::journal::recovery::EndKind;
+use crate::memory::Memory;
 use crate::model::Eyes;
 use crate::reclaim::Reclaim;
 use crate::recover::{recover, Recovered, Troubles};
@@ -168,6 +169,7 @@ impl World {
         self.write_back = self.c.write_back;
         self.reclaim = Reclaim::Idle;
         self.suspended = false;
+        self.memory = Memory::new(&self.c);
         for i in 0..self.stripes.len() {
             self.stripes[i] = self.new_stripe(i);
         }

@@ -39,10 +39,14 @@ const EARLY: u64 = 1 << 42;
 /// Seeds with this bit are of members that do not take some rows.
 const BAD_ROWS: u64 = 1 << 43;
 
-/// The kinds of seeds that a campaign has: a third each without a write-back cache, with one whose
-/// writes wait until they are stable, and with early acknowledgement; in half of all, machines stop,
-/// and half of all have members that do not take some rows.
-const KINDS: [u64; 12] = [
+/// Seeds with this bit are of machines that are short of memory.
+const SHORT: u64 = 1 << 44;
+
+/// The kinds of seeds that a campaign has. The first twelve: a third each without a write-back cache,
+/// with one whose writes wait until they are stable, and with early acknowledgement; in half of all,
+/// machines stop, and half of all have members that do not take some rows. The others are short of
+/// memory, most of them with a write-back cache.
+const KINDS: [u64; 17] = [
     0,
     WRITE_BACK,
     STOPS,
@@ -55,6 +59,11 @@ const KINDS: [u64; 12] = [
     BAD_ROWS | STOPS | WRITE_BACK,
     BAD_ROWS | EARLY | WRITE_BACK,
     BAD_ROWS | EARLY | STOPS | WRITE_BACK,
+    SHORT,
+    SHORT | WRITE_BACK,
+    SHORT | EARLY | WRITE_BACK,
+    SHORT | BAD_ROWS | WRITE_BACK,
+    SHORT | BAD_ROWS | EARLY | STOPS | WRITE_BACK,
 ];
 
 /// The nth seed of a campaign.
@@ -70,6 +79,7 @@ pub(crate) struct Kind {
     pub(crate) stops: bool,
     pub(crate) early: bool,
     pub(crate) bad_rows: bool,
+    pub(crate) short: bool,
     bug: Option<Bug>,
 }
 
@@ -80,6 +90,7 @@ impl Kind {
             stops: seed & STOPS != 0,
             early: seed & EARLY != 0 && seed & WRITE_BACK != 0,
             bad_rows: seed & BAD_ROWS != 0,
+            short: seed & SHORT != 0,
             bug,
         }
     }

@@ -34,6 +34,7 @@ pub(crate) enum Step {
     Spare,
     SyncNext,
     ReclaimStart,
+    Memory,
     // The end of a run does none of the following.
     Write,
     Read,
@@ -80,7 +81,7 @@ impl Step {
             Self::Unhold(_) => 15,
             Self::Spare => 16,
             Self::SyncNext => 17,
-            Self::ReclaimStart | Self::WriteOut(_) => 18,
+            Self::ReclaimStart | Self::WriteOut(_) | Self::Memory => 18,
             Self::Write => 19,
             Self::Read => 20,
             Self::DirectStart => 21,
@@ -157,6 +158,12 @@ impl World {
         let idle =
             matches!(self.reclaim, Reclaim::Idle) && !self.journal_faulty && j.closing.is_none();
         add(idle && j.log.wants_reclaim(), Step::ReclaimStart, 3);
+        // The last, so that in the end it is tried when there is nothing else to wait for.
+        add(
+            self.c.short > 0 && (fresh || self.stripes.iter().any(|s| s.mem.pending)),
+            Step::Memory,
+            3,
+        );
         if fresh {
             self.possible_fresh(&mut add);
         }
@@ -314,6 +321,7 @@ impl World {
             }
             Step::SyncNext => self.sync_next(),
             Step::ReclaimStart | Step::ReclaimAnyway => self.reclaim_start(),
+            Step::Memory => self.look_for_memory(),
             other => self.fresh_step(other),
         }
     }
@@ -341,9 +349,8 @@ impl World {
             }
             Step::Evict => {
                 let i = self.tape.pick(self.stripes.len());
-                let s = &self.stripes[i];
-                if !s.active && !s.again && s.carry.is_none() && s.dirty().is_empty() {
-                    self.stripes[i] = self.new_stripe(i);
+                if self.can_evict(i) {
+                    self.evict(i);
                 }
             }
             Step::Toggle if self.tape.chance(20) => {
@@ -376,7 +383,7 @@ impl World {
         tell!(self, "no more work comes");
         self.quiet = true;
         let mut steps = Vec::new();
-        for _ in 0..200_000 {
+        for _ in 0..20_000 {
             steps.clear();
             self.possible(false, &mut steps);
             let Some((step, _)) = steps.first() else {

@@ -60,10 +60,18 @@ pub enum Bug {
     LateRecord,
     /// Recovery gives a row up while others of its writes are to come, which mend it.
     HastyLoss,
+    /// An op that was left for want of memory takes parts that came since.
+    LateParts,
+    /// Pages of rows that were forgotten are freed before reads are served.
+    EarlyFree,
+    /// What is to be done takes the place of what was left.
+    LostLeft,
+    /// Nothing is kept for when memory is used up.
+    NoReserve,
 }
 
 /// All of them, with the names that they have on the command line.
-const BUGS: [(&str, Bug); 25] = [
+const BUGS: [(&str, Bug); 29] = [
     ("dropped-flush", Bug::DroppedFlush),
     ("early-tail", Bug::EarlyTail),
     ("split-row", Bug::SplitRow),
@@ -89,6 +97,10 @@ const BUGS: [(&str, Bug); 25] = [
     ("forgotten-row", Bug::ForgottenRow),
     ("late-record", Bug::LateRecord),
     ("hasty-loss", Bug::HastyLoss),
+    ("late-parts", Bug::LateParts),
+    ("early-free", Bug::EarlyFree),
+    ("lost-left", Bug::LostLeft),
+    ("no-reserve", Bug::NoReserve),
 ];
 
 impl Bug {
@@ -172,6 +184,12 @@ pub(crate) struct Setup {
     pub(crate) odd: u32,
     /// Rows that a member's bad-block log takes.
     pub(crate) log: usize,
+    /// Percent of times that there is no page or no bio while memory is short; zero: it never is.
+    pub(crate) short: u32,
+    /// In the end there is nothing but the reserves.
+    pub(crate) poor: bool,
+    /// Rows with two pages on each member that a reserve has.
+    pub(crate) reserve: usize,
 }
 
 impl Setup {
@@ -206,6 +224,14 @@ impl Setup {
         self.dead = 1 + tape.below(3);
         self.odd = [0, 3, 20, 60][tape.pick(4)];
         self.log = [100, 2, 0][tape.pick(3)];
+        self
+    }
+
+    /// With memory that is short now and then.
+    pub(crate) fn short_of_memory(mut self, tape: &mut Tape) -> Self {
+        self.short = [5, 30, 70, 90][tape.pick(4)];
+        self.poor = tape.chance(50);
+        self.reserve = 1 + tape.pick(3);
         self
     }
 
@@ -270,6 +296,9 @@ impl Setup {
             dead: 0,
             odd: 0,
             log: 0,
+            short: 0,
+            poor: false,
+            reserve: 0,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 //! Handling a stripe, step by step, after `rust/engine/handle.rs`.
 
+use crate::memory::Ops;
 use crate::model::Eyes;
 use crate::raid::mask::RowMask;
 use crate::raid::stripe::{apply, clear, plan, Actions, Event};
@@ -27,11 +28,14 @@ impl World {
         self.excuse(i);
         let mut policy = self.policy();
         let missed = self.missed(i);
+        policy.hold = self.stripes[i].hold;
+        self.hurry(i, &mut policy);
         let s = &mut self.stripes[i];
         let before = s.acts.complete;
         s.again = false;
         s.parked = policy.blocked;
-        policy.hold = s.hold;
+        // The first look of its kind tries again what was left.
+        let retry = !std::mem::take(&mut s.mem.handling) && s.mem.pending;
         s.parts.append(&mut s.incoming);
         if policy.write_back && policy.journal {
             policy.room = self.journal.log.grant(s.st.cacheable(&s.strips).count());
@@ -45,19 +49,28 @@ impl World {
         if std::mem::take(&mut s.retry_journal) {
             s.acts.journal |= std::mem::take(&mut s.journal_wait);
         }
+        self.note_rows(i, &policy);
+        let s = &mut self.stripes[i];
         if !s.acts.any() {
-            return self.settle(i);
+            self.settle(i);
+            if retry {
+                return self.carry_left(i);
+            }
+            if self.return_pages(i) {
+                self.stripes[i].again = true;
+                self.stripes[i].mem.handling = true;
+            }
+            return;
         }
-        let task = |strip: &crate::raid::stripe::Strip| Task {
-            acts: strip.act,
-            result: strip.op_result(),
-            written: strip.written(),
-            cached: strip.cached(),
-            second: s.st.second(strip),
-        };
+        let (tasks, ops) = self.take_over(i);
+        let s = &mut self.stripes[i];
+        s.mem.pending = false;
         let carry = Carry {
             acts: s.acts,
-            tasks: s.strips.iter().map(task).collect(),
+            tasks,
+            ops,
+            lacking: RowMask::EMPTY,
+            ready: RowMask::EMPTY,
             phase: Phase::Ends,
             append: s.acts.journal,
             bad: RowMask::EMPTY,
@@ -85,7 +98,71 @@ impl World {
             "acknowledged while a failure is not recorded",
             "stripe {i}"
         );
+        if self.bug == Some(Bug::EarlyFree) {
+            self.return_pages(i);
+        }
         self.stripes[i].carry = Some(carry);
+    }
+
+    /// Adds what a look wants done to what was left before.
+    fn take_over(&mut self, i: usize) -> (Vec<Task>, Ops) {
+        let s = &mut self.stripes[i];
+        let mut tasks = std::mem::take(&mut s.tasks);
+        let mut ops = std::mem::take(&mut s.ops);
+        // What was left to compute keeps the pages that it was to be computed from.
+        let view = ops.compute;
+        ops.add(&s.acts);
+        for (task, strip) in tasks.iter_mut().zip(&s.strips) {
+            if self.bug == Some(Bug::LostLeft) {
+                *task = Task {
+                    drain: task.drain,
+                    second: task.second,
+                    ..Task::default()
+                };
+            }
+            task.acts = strip.act;
+            task.read.insert(strip.act.read);
+            task.read_alone.insert(strip.act.read_alone);
+            task.write.insert(strip.act.write);
+            task.write_alone.insert(strip.act.write_alone);
+            task.discard.insert(strip.act.discard);
+            task.drain.insert(strip.act.drain);
+            task.result = strip.op_result();
+            task.written = strip.written();
+            task.cached = strip.cached();
+            task.second = (task.second & view) | s.st.second(strip).minus(view);
+        }
+        for part in s.parts.iter_mut().filter(|part| part.is_write()) {
+            part.due.insert(part.todo & tasks[part.slot].acts.drain);
+        }
+        (tasks, ops)
+    }
+
+    /// Nothing new is to be done, but what was left.
+    fn carry_left(&mut self, i: usize) {
+        let s = &mut self.stripes[i];
+        s.mem.pending = false;
+        let mut tasks = std::mem::take(&mut s.tasks);
+        for task in &mut tasks {
+            task.acts = Default::default();
+        }
+        tell!(self, "stripe {i}: what was left is tried again");
+        let s = &mut self.stripes[i];
+        s.carry = Some(Carry {
+            acts: Actions::default(),
+            tasks,
+            ops: std::mem::take(&mut s.ops),
+            lacking: RowMask::EMPTY,
+            ready: RowMask::EMPTY,
+            phase: Phase::Ends,
+            append: RowMask::EMPTY,
+            bad: RowMask::EMPTY,
+            failed: RowMask::EMPTY,
+            out: s.st.out(),
+            fua: s.st.fua(),
+            early: RowMask::EMPTY,
+            seen: s.seen,
+        });
     }
 
     /// Counts the stripe as idle if it is; then every row of it must be right.
@@ -102,6 +179,7 @@ impl World {
         s.active = false;
         s.parked = false;
         s.excused = RowMask::EMPTY;
+        self.judge_nothing_left(i);
         self.excuse(i);
         judge!(
             self,
@@ -149,8 +227,11 @@ impl World {
             let phase = carry.phase;
             let worked = match phase {
                 Phase::Ends => self.carry_ends(i, &carry),
-                Phase::Writes => acts.write && self.issue(i, &carry, true),
-                Phase::Reads => acts.read && self.issue(i, &carry, false),
+                Phase::Writes => self.issue(i, &mut carry, true),
+                Phase::Reads => {
+                    carry.lacking = self.provide(i, &carry);
+                    self.issue(i, &mut carry, false)
+                }
                 Phase::Append => {
                     if self.append_next(i, &mut carry) {
                         break;
@@ -158,22 +239,34 @@ impl World {
                     false
                 }
                 Phase::Ops => {
-                    if acts.has_ops() {
+                    carry.ready = carry.ops.all().minus(carry.lacking);
+                    let ops = carry.ops.take(carry.ready);
+                    let left = std::mem::replace(&mut carry.ops, ops);
+                    if carry.ready.any() {
                         (carry.bad, carry.failed) = self.run_ops(i, &carry);
                     }
-                    acts.has_ops()
+                    carry.ops = left;
+                    for task in &mut carry.tasks {
+                        task.drain.remove(carry.ready);
+                    }
+                    carry.ready.any()
                 }
                 Phase::OpsDone => {
-                    if acts.has_ops() {
+                    if carry.ready.any() {
                         let (bad, failed) = (carry.bad, carry.failed);
-                        let left = RowMask::EMPTY;
+                        let left = !carry.ready;
                         self.event(i, Event::OpsDone { bad, failed, left });
                     }
-                    acts.has_ops()
+                    carry.ready.any()
                 }
                 Phase::Syncs => {
                     self.report_sync(i, &acts);
-                    self.stripes[i].again = true;
+                    let s = &mut self.stripes[i];
+                    s.again = true;
+                    s.mem.handling = true;
+                    s.tasks = carry.tasks;
+                    s.ops = carry.ops;
+                    self.return_pages(i);
                     return;
                 }
             };
@@ -219,6 +312,14 @@ impl World {
             "cached data cannot be written out for no reason",
             "stripe {i}, rows {}",
             rows_of(acts.stuck)
+        );
+        self.drop_second(i, acts.landed);
+        let due = |p: &Part| (p.due & acts.fail_waiting).any();
+        judge!(
+            self,
+            !self.stripes[i].parts.iter().any(due),
+            "a write ended whose op is left",
+            "stripe {i}"
         );
         let s = &mut self.stripes[i];
         for part in &mut s.parts {

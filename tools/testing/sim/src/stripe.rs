@@ -4,6 +4,7 @@
 
 use crate::block::Page;
 use crate::journal::unit::UnitRef;
+use crate::memory::{Ops, Pages};
 use crate::raid::mask::RowMask;
 use crate::raid::stripe::{Actions, State, Strip, StripActs};
 use std::fmt::Write;
@@ -21,6 +22,8 @@ pub(crate) struct Part {
     pub(crate) start: u64,
     pub(crate) data: Vec<u64>,
     pub(crate) todo: RowMask,
+    /// Of these, the rows whose data the op that is to be done takes.
+    pub(crate) due: RowMask,
     pub(crate) busy: RowMask,
     pub(crate) failed: bool,
     pub(crate) asks: Asks,
@@ -62,6 +65,7 @@ impl Part {
             start,
             data,
             todo: RowMask::range(first / 8, end.div_ceil(8) - first / 8),
+            due: RowMask::EMPTY,
             busy: RowMask::EMPTY,
             failed: false,
             asks: Asks::default(),
@@ -97,10 +101,17 @@ impl Part {
     }
 }
 
-/// One strip's share of what is being carried out.
+/// One strip's share of what is being carried out, and of what was left before.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Task {
     pub(crate) acts: StripActs,
+    pub(crate) read: RowMask,
+    pub(crate) read_alone: RowMask,
+    pub(crate) write: RowMask,
+    pub(crate) write_alone: RowMask,
+    pub(crate) discard: RowMask,
+    /// Rows that the ops to be done drain to.
+    pub(crate) drain: RowMask,
     pub(crate) result: RowMask,
     pub(crate) written: RowMask,
     pub(crate) cached: RowMask,
@@ -124,6 +135,11 @@ pub(crate) enum Phase {
 pub(crate) struct Carry {
     pub(crate) acts: Actions,
     pub(crate) tasks: Vec<Task>,
+    pub(crate) ops: Ops,
+    /// Rows that lack pages.
+    pub(crate) lacking: RowMask,
+    /// Rows whose ops were done.
+    pub(crate) ready: RowMask,
     pub(crate) phase: Phase,
     /// Rows that are still to be appended.
     pub(crate) append: RowMask,
@@ -162,6 +178,10 @@ pub(crate) struct Stripe {
     pub(crate) journal_wait: RowMask,
     pub(crate) retry_journal: bool,
     pub(crate) carry: Option<Carry>,
+    /// What was left by what was carried out.
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) ops: Ops,
+    pub(crate) mem: Pages,
     /// Rows that members could not read, by slot, until they are written.
     pub(crate) unreadable: Vec<RowMask>,
     /// Rows of which more was lost at a time than parity makes up for.
@@ -192,6 +212,9 @@ impl Stripe {
             journal_wait: RowMask::EMPTY,
             retry_journal: false,
             carry: None,
+            tasks: vec![Task::default(); members],
+            ops: Ops::default(),
+            mem: Pages::new(members, true),
             unreadable: vec![RowMask::EMPTY; members],
             excused: RowMask::EMPTY,
             seen: RowMask::EMPTY,

@@ -5,6 +5,7 @@
 use crate::badblocks::RowSet;
 use crate::hardware::Hardware;
 use crate::journal::ring::Ring;
+use crate::memory::{Memory, Pages};
 use crate::model::Model;
 use crate::raid::geometry::Geometry;
 use crate::raid::mask::RowMask;
@@ -80,11 +81,17 @@ pub struct Stats {
     pub bad_blocks: u64,
     /// Recoveries that were given up, as too much of a row was gone.
     pub given_up: u64,
+    /// Rows of which something was left for want of memory.
+    pub left: u64,
+    /// Rows that had pages of a reserve.
+    pub lent: u64,
+    /// Pages that were freed.
+    pub freed: u64,
 }
 
 impl Stats {
     /// All numbers, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 29] {
+    pub fn list(&self) -> [(&'static str, u64); 32] {
         [
             ("events", self.events),
             ("crashes", self.crashes),
@@ -115,6 +122,9 @@ impl Stats {
             ("dead", self.dead),
             ("bad_blocks", self.bad_blocks),
             ("given_up", self.given_up),
+            ("left", self.left),
+            ("lent", self.lent),
+            ("freed", self.freed),
         ]
     }
 
@@ -149,6 +159,9 @@ impl Stats {
         self.dead += o.dead;
         self.bad_blocks += o.bad_blocks;
         self.given_up += o.given_up;
+        self.left += o.left;
+        self.lent += o.lent;
+        self.freed += o.freed;
     }
 }
 
@@ -214,6 +227,7 @@ pub(crate) struct World {
     pub(crate) user_flushes: Vec<UserFlush>,
     pub(crate) journal: Journal,
     pub(crate) reclaim: Reclaim,
+    pub(crate) memory: Memory,
     /// Writes complete when the journal has them.
     pub(crate) write_back: bool,
     /// New requests wait, because md wants to take a spare in.
@@ -233,6 +247,9 @@ impl World {
         }
         if kind.bad_rows {
             c = c.with_bad_rows(&mut tape);
+        }
+        if kind.short {
+            c = c.short_of_memory(&mut tape);
         }
         Self::with(c, tape, bug, story)
     }
@@ -260,6 +277,7 @@ impl World {
             journal: Journal::new(&c, geo, ring, tail, head),
             tail: c.tail,
             write_back: c.write_back,
+            memory: Memory::new(&c),
             c,
             bug,
             geo,
@@ -312,7 +330,10 @@ impl World {
         let place = self.geo.placement(self.stripe_sector(i));
         let garbage = self.model.garbage();
         let q = place.q.map(|q| q.index());
-        Stripe::new(self.c.rows, self.faulty.len(), place.p.index(), q, garbage)
+        let members = self.faulty.len();
+        let mut stripe = Stripe::new(self.c.rows, members, place.p.index(), q, garbage);
+        stripe.mem = Pages::new(members, self.c.short == 0);
+        stripe
     }
 
     pub(crate) fn parity(&self) -> usize {

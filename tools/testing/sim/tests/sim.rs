@@ -202,3 +202,11 @@ fn a_recovery_that_gives_up_too_early_is_found() {
     let story = finds("hasty-loss");
     assert!(story.contains("a bad block"));
 }
+
+#[test]
+fn mistakes_when_memory_is_short_are_found() {
+    for name in ["late-parts", "early-free", "lost-left"] {
+        let story = finds(name);
+        assert!(story.contains("no pages for rows") || story.contains("reserve"));
+    }
+}
