@@ -70,7 +70,7 @@ pub(crate) struct Pages {
     pub(crate) any: RowMask,
     pub(crate) out: RowMask,
     doubled: RowMask,
-    going_out: RowMask,
+    has_room: RowMask,
     over: RowMask,
     forgotten: RowMask,
 }
@@ -194,7 +194,7 @@ impl World {
     pub(crate) fn note_rows(&mut self, i: usize, policy: &Policy) {
         let s = &mut self.stripes[i];
         s.mem.doubled = s.st.doubled(&s.strips);
-        s.mem.going_out = s.st.going_out(&s.strips);
+        s.mem.has_room = s.st.has_room(&s.strips);
         if s.mem.is_borrowed() {
             let over = s.st.forget(&mut s.strips, policy);
             for rows in &mut s.unreadable {
@@ -280,9 +280,9 @@ impl World {
         if lacking.is_empty() {
             return lacking;
         }
-        let going_out = self.stripes[i].mem.going_out;
+        let has_room = self.stripes[i].mem.has_room;
         let mut left = lacking;
-        for (loan, rows) in [(OUT, lacking & going_out), (ANY, lacking.minus(going_out))] {
+        for (loan, rows) in [(OUT, lacking & has_room), (ANY, lacking.minus(has_room))] {
             left.remove(self.borrow(i, loan, rows));
         }
         self.stats.left += u64::from(left.count());

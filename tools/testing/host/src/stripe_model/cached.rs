@@ -256,18 +256,18 @@ fn a_page_put_right_takes_no_cached_one_along() {
 #[test]
 fn what_is_promised_room_waits_for_nobody() {
     let mut stripe = cached();
-    assert!(stripe.st.going_out(&stripe.strips).is_empty());
+    assert!(stripe.st.has_room(&stripe.strips).is_empty());
     write(&mut stripe);
     assert_eq!(stripe.acts.cache, ROW);
-    assert_eq!(stripe.st.going_out(&stripe.strips), ROW);
+    assert_eq!(stripe.st.has_room(&stripe.strips), ROW);
     stripe.ops_done();
     stripe.step(Event::JournalDone {
         rows: ROW,
         ok: true,
     });
-    assert!(stripe.st.going_out(&stripe.strips).is_empty());
+    assert!(stripe.st.has_room(&stripe.strips).is_empty());
     stripe.st.want_out(&stripe.strips, ROW);
-    assert_eq!(stripe.st.going_out(&stripe.strips), ROW);
+    assert_eq!(stripe.st.has_room(&stripe.strips), ROW);
 }
 
 /// What a compute is to be computed from may change before it is done, if it was left: whoever does it goes
