@@ -49,16 +49,26 @@ class Results:
 
 
 def rate(path):
-    """Return (MiB/s, IOPS) of a job."""
+    """Return (MiB/s, IOPS) of a job; of a sync (MiB/s, MiB/CPU second)."""
     text = path.read_text()
+    if text.startswith("SYNC"):
+        # As if they were MiB/s and IOPS.
+        mib, seconds, cpu = map(float, text.split()[1:])
+        return mib / seconds, mib / cpu
     job = json.loads(text[text.index("{"):])["jobs"][0]
     side = job["write"] if job["write"]["total_ios"] else job["read"]
     return side["bw_bytes"] / (1 << 20), side["iops"]
 
 
-def value(name, rates):
-    """Return the number that matters of a job, and its text."""
+def value(name, rates, per_cpu=False):
+    """Return the number that matters of a job, and its text.
+
+    A sync has two; the other one is `per_cpu`.
+    """
     unit = JOBS[name].unit
+    if per_cpu:
+        number = statistics.median(r[1] for r in rates)
+        return number, f"{number:.0f} MiB"
     number = statistics.median(r[0 if unit == "MiB/s" else 1] for r in rates)
     if unit != "IOPS":
         return number, f"{number:.0f}{'' if unit == '/s' else ' '}{unit}"
@@ -99,7 +109,9 @@ class Run:
         lines = temp / "plan"
         lines.write_text("".join(line.text(number, args)
                                  for number, line in enumerate(plan)))
-        disks = args.members + 1
+        # A journal, or spares; as many as may be missing.
+        disks = max(members + (2 if level == 6 else 1) for level, members
+                    in (line.config.level(args) for line in plan))
         # Beside the disks, one with a cache, and its cache.
         guest = Uml(temp / "um", cpus=args.cpus, module=self.module,
                     memory_mb=(disks + 1) * args.ramdisk + 1280)
@@ -167,7 +179,7 @@ class Run:
             self.results.rates.setdefault(
                 (line.who, line.config, name), []).append(found)
             text = value(name, [found])[1]
-        self.say(line, f"{JOBS[name].text}: {text}")
+        self.say(line, f"{line.config.job_text(name)}: {text}")
         rest = line.jobs[line.jobs.index(name) + 1:]
         return number, rest[0] if rest else "stop"
 
@@ -175,7 +187,7 @@ class Run:
         """Show progress."""
         where = "" if line.who == RAW else f"chunk {line.config.chunk}K "
         print(f"  [{self.shown}/{self.total}] {line.who.name:14} {where}"
-              f"journal {line.config.journal}, {text}", file=sys.stderr,
+              f"journal {line.config.text}, {text}", file=sys.stderr,
               flush=True)
 
     def note(self, text):
@@ -196,7 +208,7 @@ class Run:
         doing = "stopping" if job == "stop" else f"'{JOBS[job].text}'"
         why = re.sub(r"^\[[ .\d]+\] |:\d+(?= blocked)", "", complained[0]) \
             if complained else "the kernel's log is clean"
-        self.note(f"{line.who.name} {how}: journal {line.config.journal}, "
+        self.note(f"{line.who.name} {how}: journal {line.config.text}, "
                   f"chunk {line.config.chunk}K, {doing}"
                   f"{', counted' if line.counts else ''} ({why})")
         # What is counted needs its stop.

@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Runs the lines of /lab/plan:
-#   NUMBER MODULE LEVEL MEMBERS CHUNK JOURNAL THREADS CACHE SECONDS JOB...
+#   NUMBER MODULE LEVEL MEMBERS CHUNK JOURNAL MISSING THREADS CACHE SECONDS JOB...
 # MODULE - is no array at all. JOURNAL is none, write-through or write-back;
 # with +flush the journal has a volatile cache, and a flush takes a millisecond
-# (MODULE -: flush is that disk alone). SECONDS is count for jobs of a fixed
-# size, whose writes to the disks are counted; those lines come last.
+# (MODULE -: flush is that disk alone). MISSING is 1 if a member is to be missing.
+# SECONDS is count for jobs of a fixed size, whose writes to the disks are counted;
+# those lines come last.
 #
-# The result of every job is in /lab/bench/NUMBER-JOB.json. Says on the way
+# The result of every job is in /lab/bench/NUMBER-JOB.json; of resync, check and
+# rebuild, SYNC MIB SECONDS CPU-SECONDS. Says on the way
 #   BENCH NUMBER JOB                 the job is done
 #   BENCH NUMBER stop                so is the line
 #   COUNT NUMBER ARRAY MEMBERS JOURNAL   bytes that were written to each
@@ -16,6 +18,12 @@
 . /lab/guest/lib.sh
 FS=/mnt/bench
 FLUSHED=/dev/loop0
+OTHERS=/tmp/others
+# The member that may be missing.
+GONE=1
+# A sync is repeated until it has taken so many seconds, or so often.
+SYNC_SECONDS=1
+SYNC_TIMES=4
 exec 3>&1
 
 say()
@@ -35,6 +43,9 @@ job()
 	randread1) echo --rw=randread --bs=4k --iodepth=1 ;;
 	randread32) echo --rw=randread --bs=4k --iodepth=32 ;;
 	# System calls are dear in user-mode Linux: 64 requests for one.
+	randread-batch) echo --rw=randread --bs=4k $batch ;;
+	# The blocks of all members but the one that is, or could be, missing.
+	others-batch) echo --rw=randread --bs=4k $batch --read_iolog=$OTHERS ;;
 	randwrite-batch) echo --rw=randwrite --bs=4k $batch ;;
 	seq4k-batch) echo --rw=write --bs=4k $batch ;;
 	fsync4k) echo --rw=write --bs=4k --ioengine=psync --fsync=1 ;;
@@ -106,10 +117,136 @@ perform()
 	mv "$result".tmp "$result"
 }
 
+# freeze: no sync begins before bench-sync.py says so.
+freeze()
+{
+	wait_idle
+	echo frozen > $SYS/sync_action || fail "sync_action cannot be frozen"
+}
+
+# damage DISK: parity of nearly all rows is wrong, and not that of zeroes.
+damage()
+{
+	must fio --name=damage --filename="$1" --direct=1 --ioengine=psync \
+		--rw=write --bs=1M --offset=$(($(offset_of "$1") * 512)) \
+		--size=$((SIZE * 1024)) --refill_buffers --randseed=$RANDOM
+}
+
+wipe()
+{
+	dd if=/dev/zero of="$1" bs=1M oflag=direct count="$RAMDISK_MIB" 2> /dev/null
+}
+
+# swap_members: the first of MEMBER go, as many as may miss, and those of SPARE
+# come; OLD and NEW are they.
+swap_members()
+{
+	local disk
+	OLD=("${MEMBER[@]:0:${#SPARE[@]}}") NEW=("${SPARE[@]}")
+	for disk in "${OLD[@]}"; do
+		must mdadm $MD --fail "$disk"
+		take_out "$disk"
+	done
+	freeze
+	for disk in "${NEW[@]}"; do
+		wipe "$disk"
+		must mdadm $MD --add "$disk"
+	done
+	MEMBER=("${MEMBER[@]:${#OLD[@]}}" "${NEW[@]}") SPARE=("${OLD[@]}")
+}
+
+# same DISK DISK: both hold the same data.
+same()
+{
+	cmp -s -n $((SIZE * 1024)) -i $(($(offset_of "${MEMBER[0]}") * 512)) "$1" "$2"
+}
+
+# right NAME: the sync that has ended did what it should.
+right()
+{
+	local found
+	found=$(get mismatch_cnt)
+	case $1 in
+	resync)
+		[ "$found" -gt $((SIZE * 2 * 9 / 10)) ] ||
+			fail "a resync found $found sectors, which is too little"
+		;;
+	check) [ "$found" = 0 ] || fail "mismatch_cnt is $found" ;;
+	rebuild)
+		# Nobody says who comes to whose place.
+		drop_caches
+		{ same "${OLD[0]}" "${NEW[0]}" &&
+			same "${OLD[-1]}" "${NEW[-1]}"; } ||
+			{ same "${OLD[0]}" "${NEW[-1]}" &&
+				same "${OLD[-1]}" "${NEW[0]}"; } ||
+			fail "what was rebuilt differs"
+		;;
+	esac
+}
+
+# sync_job NAME RESULT: a sync, as often as it takes to tell how fast it is.
+sync_job()
+{
+	local name=$1 n=0 found
+	[ "$name" = resync ] || [ -n "$SYNCED" ] || sync_now repair
+	SYNCED=1
+	: > /tmp/syncs
+	until [ $n = $SYNC_TIMES ] ||
+		awk -v most=$SYNC_SECONDS '{ sum += $1 } END { exit sum < most }' \
+			/tmp/syncs; do
+		n=$((n + 1))
+		case $name in
+		resync)
+			damage "${MEMBER[0]}"
+			freeze
+			echo 0 > $SYS/resync_start || fail "no resync_start"
+			;;
+		rebuild) swap_members ;;
+		check) freeze ;;
+		esac
+		found=$(python3 /lab/guest/bench-sync.py ${MD#/dev/} \
+			"${name/rebuild/recover}") || fail "$name"
+		echo "$found" | tee -a /tmp/syncs
+	done
+	right "$name"
+	awk -v mib=$((SIZE / 1024)) '{ all += mib; s += $1; cpu += $2 }
+		END { print "SYNC", all, s, cpu }' /tmp/syncs > "$2"
+}
+
+# others LEVEL N CHUNK: random blocks of all members but GONE of an array of the
+# default layout, as a log for fio to replay.
+others()
+{
+	[ -e "$OTHERS" ] || python3 - "$@" $GONE "$SIZE" > "$OTHERS" <<-'END'
+		import random, sys
+		level, n, chunk, gone, size = map(int, sys.argv[1:])
+		parity = 2 if level == 6 else 1
+		blocks, rows = chunk // 4, size // chunk
+		def member(row, data):
+		    if level == 4:
+		        return data
+		    return (n - 1 - row % n + parity + data) % n
+		print(f"fio version 2 iolog\n/dev/md0 add\n/dev/md0 open")
+		left = 300000
+		while left:
+		    row, data = random.randrange(rows), random.randrange(n - parity)
+		    if member(row, data) != gone:
+		        at = (row * (n - parity) + data) * blocks + \
+		            random.randrange(blocks)
+		        print(f"/dev/md0 read {at * 4096} 4096")
+		        left -= 1
+		print("/dev/md0 close")
+	END
+}
+
 measure()
 {
-	local number=$1 seconds=$2 name=$3
-	perform "$name" "$seconds" /lab/bench/"$number-$name".json
+	local number=$1 seconds=$2 name=$3 result
+	result=/lab/bench/$number-$name.json
+	case $name in
+	resync | check | rebuild) sync_job "$name" "$result" ;;
+	*) perform "$name" "$seconds" "$result" ;;
+	esac
 	say "BENCH $number $name"
 }
 
@@ -162,9 +299,9 @@ count()
 
 line()
 {
-	local number=$1 module=$2 level=$3 n=$4 chunk=$5 journal=$6
-	local threads=$7 cache=$8 seconds=$9 name opts=() log
-	shift 9
+	local number=$1 module=$2 level=$3 n=$4 chunk=$5 journal=$6 missing=$7
+	local threads=$8 cache=$9 seconds=${10} name opts=() log
+	shift 10
 	PATIENCE=120
 	[ "$seconds" = count ] || PATIENCE=$((120 + ${seconds%.*}))
 	if [ "$module" = - ]; then
@@ -185,6 +322,14 @@ line()
 	journal=${journal%+flush}
 	[ "$journal" = none ] || opts=(--write-journal "$log")
 	create "$level" "$n" "$chunk" - "$SIZE" --assume-clean "${opts[@]}"
+	MEMBER=("${DISK[@]:0:$n}") SPARE=("${DISK[@]:$n:$((level == 6 ? 2 : 1))}")
+	SYNCED=
+	OTHERS=/tmp/others.$level.$n.$chunk
+	others "$level" "$n" "$chunk"
+	[ "$missing" = 0 ] || {
+		must mdadm $MD --fail "${DISK[$GONE]}"
+		take_out "${DISK[$GONE]}"
+	}
 	[ "$threads" = - ] || echo "$threads" > $SYS/group_thread_cnt
 	[ "$cache" = - ] || echo "$cache" > $SYS/stripe_cache_size
 	if [ "$seconds" = count ]; then
@@ -218,14 +363,16 @@ flushed_disk()
 }
 
 mkdir -p /lab/bench
+# Nothing waits for md's limits.
+echo 10000000 > /proc/sys/dev/raid/speed_limit_max
+echo 10000000 > /proc/sys/dev/raid/speed_limit_min
 modprobe brd rd_nr="$RAMDISKS" rd_size=$((RAMDISK_MIB * 1024)) max_part=0 ||
 	exit 1
 DISK=()
 for ((i = 0; i < RAMDISKS; i++)); do
 	DISK+=("/dev/ram$i")
 	# Pages of a ram disk are allocated by their first write.
-	dd if=/dev/zero of="/dev/ram$i" bs=1M oflag=direct \
-		count="$RAMDISK_MIB" 2> /dev/null
+	wipe "/dev/ram$i"
 done
 if grep -q flush /lab/plan; then
 	flushed_disk || {
