@@ -16,6 +16,7 @@ use crate::{
         mddev::Mddev,
         rdev::{RdevFlag, RdevRef},
     },
+    raid::units::ArraySector,
 };
 use core::num::NonZeroU64;
 use kernel::{
@@ -181,11 +182,28 @@ impl Array {
 
     fn read(this: &Arc<Self>, mddev: &Mddev, bio: Bio) {
         let _turn = this.enter();
-        if mddev.degraded() > 0 {
-            // Parts of it may go through the cache.
+        if mddev.degraded() > 0 && this.needs_cache(&bio) {
             this.wait_room();
         }
         Self::read_chunks(this, bio.account(mddev));
+    }
+
+    /// Whether the member of a part of it is missing, so that it will go through the cache.
+    fn needs_cache(&self, bio: &Bio) -> bool {
+        let mut offset = 0;
+        while offset < bio.sectors() {
+            let at = bio.sector().get().wrapping_add(u64::from(offset));
+            // Lossless and positive: at most a chunk.
+            let room = (self.chunk.get() - at % self.chunk) as u32;
+            let n = core::cmp::min(room, bio.sectors().wrapping_sub(offset));
+            let (sector, slot) = self.geo.map(ArraySector::new(at));
+            let end = sector.get().wrapping_add(u64::from(n));
+            if self.members.reader(slot.index(), end).is_none() {
+                return true;
+            }
+            offset = offset.wrapping_add(n);
+        }
+        false
     }
 
     /// Reads chunk by chunk.
