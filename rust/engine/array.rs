@@ -54,8 +54,8 @@ const _: () = {
 /// Default number of rows per member that the cache may hold.
 pub(crate) const DEFAULT_ROWS: usize = 256;
 
-/// The cache grows to this many rows per member at least, if there is work.
-const BUSY_ROWS: usize = 1024;
+/// Stripes that the cache may have, however few their pages are.
+const MAX_STRIPES: usize = 1024;
 
 /// Writes of this many sectors are likely to be part of something longer, and
 /// take long.
@@ -160,7 +160,7 @@ impl Array {
     pub(crate) fn new(mddev: &Mddev, geo: Geometry) -> Result<Arc<Self>> {
         let disks = usize::try_from(geo.raid_disks())?;
         let members = Members::new(disks)?;
-        let pages = BUSY_ROWS.checked_mul(disks).ok_or(EINVAL)?;
+        let pages = DEFAULT_ROWS.checked_mul(disks).ok_or(EINVAL)?;
         let queue = Worklist::new()?;
         let mddev = mddev.to_ref();
         let array = Arc::pin_init(
@@ -178,7 +178,7 @@ impl Array {
                 ),
                 split_bios <- BioSet::new(POOL, 0),
                 queue,
-                cache <- Cache::new(BUSY_ROWS, pages),
+                cache <- Cache::new(MAX_STRIPES, pages),
                 cache_rows: Atomic::new(DEFAULT_ROWS),
                 tunables: Tunables::new(geo.parity_disks()),
                 journal_state: Atomic::new(0),
@@ -337,7 +337,6 @@ impl Array {
     /// Sets `stripe_cache_size`.
     pub(crate) fn set_cache_rows(&self, rows: usize) {
         self.cache_rows.store(rows, Relaxed);
-        let rows = core::cmp::max(rows, BUSY_ROWS);
         self.cache
             .set_limit(rows.saturating_mul(self.members.len()));
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 use kernel::sync::{atomic::Full, Arc};
 
-/// Stripes that a sync may have in flight.
+/// Stripes that a sync may have in flight at most.
 const IN_FLIGHT: usize = 16;
 
 impl Array {
@@ -65,11 +65,20 @@ impl Array {
     /// Lets users' requests have the cache as well.
     fn wait_sync_room(&self) -> Turn<'_> {
         let turn = self.enter();
-        self.wait_room();
-        while self.syncs.fetch_add(0, Full) >= IN_FLIGHT {
+        let most = self.syncs_at_once();
+        while self.syncs.fetch_add(0, Full) >= most {
             kernel::time::delay::fsleep(kernel::time::Delta::from_micros(100));
         }
+        // After that, as what has ended may be dropped now.
+        self.wait_room();
         turn
+    }
+
+    /// Stripes that a sync may have in flight: half of the cache is left to others.
+    fn syncs_at_once(&self) -> usize {
+        let rows = usize::try_from(self.strip.get() / 8).unwrap_or(usize::MAX);
+        let half = self.cache_rows() / 2;
+        half.checked_div(rows).unwrap_or(0).clamp(1, IN_FLIGHT)
     }
 
     fn sync_rows(self: &Arc<Self>, sector: u64, n: u64) {
