@@ -478,6 +478,9 @@ impl Array {
                 self.write_out_all();
             }
         }
+        // md has it run also when nothing was written for a moment (`safemode_delay`):
+        // what the last requests took beyond the limit is dropped.
+        self.cache.has_room();
     }
 
     /// Has stripes handled that waited for md to record something.
