@@ -188,7 +188,11 @@ right()
 sync_job()
 {
 	local name=$1 n=0 found
-	[ "$name" = resync ] || [ -n "$SYNCED" ] || sync_now repair
+	[ "$name" = resync ] || [ -n "$SYNCED" ] || {
+		# What is rebuilt must not be what the disk held before.
+		damage "${MEMBER[0]}"
+		sync_now repair
+	}
 	SYNCED=1
 	: > /tmp/syncs
 	until [ $n = $SYNC_TIMES ] ||
