@@ -6,6 +6,7 @@
 #                 memory under raid5c than under raid456
 #   load          the cache's pages stay within stripe_cache_size, but for what is admitted
 #                 while they are fewer; strictly they do not yet
+#   reads         members that are there are read when the cache is full
 #   smallest:LEVEL:MODE   64 writers and the smallest stripe_cache_size
 #   hotplug:MODE          CPUs come and go under writers
 # MODE is none, write-through or write-back.
@@ -221,6 +222,58 @@ under_load()
 	[ -z "$OVER" ] || fail "$OVER"
 }
 
+# ---- reads that need no cache ----
+
+# read_chunk N: 4 KiB of the first row's data chunk N, which is member N's.
+read_chunk()
+{
+	dd if=$MD of=/dev/null bs=4k count=1 skip=$(($1 * 16)) iflag=direct 2> /dev/null
+}
+
+is_full()
+{
+	[ "$(pages)" -ge $((SMALLEST * 6)) ]
+}
+
+# While the cache is full of writes to a member that does nothing, and another one is missing,
+# those that are there are read.
+reads()
+{
+	local i writers=() lost reader
+	echo "0 $(blockdev --getsz "${DISK[0]}") linear ${DISK[0]} 0" |
+		dmsetup create slow || fail "no device mapper"
+	must mdadm --create $MD --run --level=5 --raid-devices=6 --chunk=64 \
+		--size=$SIZE --assume-clean --bitmap=none /dev/mapper/slow "${DISK[@]:1:5}"
+	must mdadm $MD --fail "${DISK[2]}"
+	take_out "${DISK[2]}"
+	echo $SMALLEST > $SYS/stripe_cache_size
+	# No superblock is to be written meanwhile.
+	echo 30 > $SYS/safe_mode_delay
+	must dd if=/dev/zero of=$MD bs=64k count=1 oflag=direct
+	must dmsetup suspend --noflush --nolockfs slow
+	for ((i = 8; i < 16; i++)); do
+		dd if=/dev/zero of=$MD bs=256k seek=$((i * 4)) count=1 oflag=direct \
+			2> /dev/null &
+		writers+=($!)
+	done
+	soon 100 "the cache is not full: $(pages) pages" is_full
+	# This one has to be computed.
+	read_chunk 2 &
+	lost=$!
+	for i in 1 3 4; do
+		read_chunk $i &
+		reader=$!
+		( soon 150 "" gone $reader ) || {
+			dmsetup resume slow
+			fail "member $i is not read while the cache is full"
+		}
+	done
+	must dmsetup resume slow
+	wait $lost || fail "what has to be computed is not read"
+	wait "${writers[@]}"
+	stop_md
+}
+
 # ---- the smallest cache ----
 
 # smallest LEVEL MODE: 64 writers who have little more than a row for each; every block
@@ -295,6 +348,7 @@ for spec in "$@"; do
 				under_load all_loads
 		fi
 		;;
+	reads) try "reads beside a full cache" reads ;;
 	smallest) try "smallest, level $level, $mode" smallest "$level" "$mode" ;;
 	hotplug) try "hotplug, $level" hotplug "$level" ;;
 	esac
