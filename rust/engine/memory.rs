@@ -114,13 +114,10 @@ impl Array {
     }
 }
 
-/// Idle stripes are dropped when the kernel asks for memory, down to
-/// `stripe_cache_size`.
+/// Idle stripes are dropped when the kernel asks for memory.
 impl Shrinks for Array {
     fn count(&self) -> usize {
-        let kept = self.cache_rows().saturating_mul(self.members.len());
-        let most = self.cache.budget().pages().saturating_sub(kept);
-        core::cmp::min(most, self.cache.idle_pages())
+        self.cache.idle_pages()
     }
 
     fn scan(&self, n: usize) -> usize {
