@@ -21,6 +21,7 @@ use crate::{
     },
     raid::{
         geometry::Geometry,
+        spare,
         stripe::Access,
         units::{ArraySector, Slot},
     },
@@ -414,17 +415,16 @@ impl Personality for Array {
 
     fn spare_active(&self, _mddev: &Mddev) -> i32 {
         let mut count = 0i32;
-        let rebuilt = |rdev: &Rdev| {
-            rdev.recovery_offset() == MAX_SECTOR
-                && !rdev.flag(RdevFlag::Faulty)
-                && !rdev.test_and_set_flag(RdevFlag::InSync)
-        };
+        let rebuilt = |rdev: &Rdev| rdev.recovery_offset() == MAX_SECTOR && spare::activate(rdev);
         self.members.for_each_role(|member, replacement| {
             if let Some(new) = replacement.filter(|rdev| rebuilt(rdev)) {
                 let was = member.is_some_and(|old| old.flag(RdevFlag::InSync));
                 count = count.saturating_add(i32::from(!was));
                 if let Some(old) = member {
-                    // It works, but is to go, and not to come back.
+                    // It works, but is to go, and not to come back. No write that it does not get
+                    // ends before that is in the superblocks: after a power cut it would count as a
+                    // member again, and what replaced it would get what it has.
+                    old.set_flag(RdevFlag::Blocked);
                     old.clear_flag(RdevFlag::InSync);
                     old.set_flag(RdevFlag::Faulty);
                     old.notify_state();

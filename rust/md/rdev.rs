@@ -3,7 +3,7 @@
 //! The devices of an array.
 
 use super::mddev::Bits;
-use crate::{lib::page::Page, sys};
+use crate::{lib::page::Page, raid::spare::Flags, sys};
 use core::{fmt, ops::Deref, ptr::NonNull};
 use kernel::{
     bindings,
@@ -278,6 +278,20 @@ impl Rdev {
     /// The device's name: `sdb`.
     pub(crate) fn name(&self) -> RdevName<'_> {
         RdevName(self)
+    }
+}
+
+impl Flags for Rdev {
+    fn is_faulty(&self) -> bool {
+        self.flag(RdevFlag::Faulty)
+    }
+
+    fn set_in_sync(&self) -> bool {
+        self.test_and_set_flag(RdevFlag::InSync)
+    }
+
+    fn clear_in_sync(&self) {
+        self.clear_flag(RdevFlag::InSync);
     }
 }
 
