@@ -321,6 +321,13 @@ bool raid5c_rdev_has_badblock(struct md_rdev *rdev, sector_t s, int sectors)
 	return rdev_has_badblock(rdev, s, sectors) != 0;
 }
 
+/* Bad blocks that whoever keeps external metadata has not recorded yet. */
+bool raid5c_rdev_unacked(struct md_rdev *rdev)
+{
+	return rdev->mddev->external && !test_bit(Faulty, &rdev->flags) &&
+	       READ_ONCE(rdev->badblocks.unacked_exist);
+}
+
 bool raid5c_rdev_set_badblocks(struct md_rdev *rdev, sector_t s, int sectors)
 {
 	return rdev_set_badblocks(rdev, s, sectors, 0);

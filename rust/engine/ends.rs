@@ -121,11 +121,6 @@ impl Array {
         if !rdev.test_and_set_flag(RdevFlag::WantReplacement) {
             self.mddev.look_for_work();
         }
-        // Before the record, as whoever takes notice of that clears it.
-        let external = self.mddev.external() != 0;
-        if external {
-            rdev.set_flag(RdevFlag::BlockedBadBlocks);
-        }
         if rdev.set_badblock(at, 8) {
             warn_limited!(
                 "{}: {}: write failed at member sector {}; recorded as a bad block: the row is as if the member were missing, replace it soon\n",
@@ -134,9 +129,6 @@ impl Array {
                 at
             );
             return;
-        }
-        if external {
-            rdev.clear_flag(RdevFlag::BlockedBadBlocks);
         }
         pr_err!(
             "{}: {}: write failed at member sector {}, and bad blocks cannot be recorded (any more); the member is taken out, replace it\n",

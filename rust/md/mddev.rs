@@ -120,8 +120,6 @@ impl Mddev {
         dev, unit, u32);
     field!(/// Size is managed by user space.
         external_size, external_size, i32);
-    field!(/// Non-zero if user space keeps the metadata.
-        external, external, i32);
 
     /// Whether a bitmap is configured.
     pub(crate) fn has_bitmap(&self) -> bool {

@@ -48,8 +48,6 @@ pub(crate) enum RdevFlag {
     WantReplacement = sys::flag_bits_WantReplacement,
     /// Has failed a write: its bad blocks are not written any more.
     WriteErrorSeen = sys::flag_bits_WriteErrorSeen,
-    /// A bad block is not recorded yet; for whoever keeps external metadata.
-    BlockedBadBlocks = sys::flag_bits_BlockedBadBlocks,
 }
 
 impl Rdev {
@@ -147,10 +145,14 @@ impl Rdev {
         unsafe { sys::raid5c_rdev_set_journal_tail(self.as_ptr(), sector) }
     }
 
-    /// Whether writes have to wait until md recorded something of the device.
+    /// Whether writes have to wait until md recorded something of the device. Who keeps external
+    /// metadata says so for each bad block, and md takes the first for all: so it is looked at whether
+    /// there are others. (Internal metadata is written as a whole, see `Mddev::sb_pending`.)
     pub(crate) fn is_blocked(&self) -> bool {
-        // SAFETY: A live rdev.
-        unsafe { sys::raid5c_rdev_blocked(self.as_ptr()) }
+        // SAFETY: A live rdev of an array.
+        unsafe {
+            sys::raid5c_rdev_blocked(self.as_ptr()) || sys::raid5c_rdev_unacked(self.as_ptr())
+        }
     }
 
     /// Whether I/O of ours is in flight.
