@@ -321,6 +321,15 @@ bool raid5c_rdev_has_badblock(struct md_rdev *rdev, sector_t s, int sectors)
 	return rdev_has_badblock(rdev, s, sectors) != 0;
 }
 
+/* Whether that can take so many more; with some left for others at the same time. */
+bool raid5c_rdev_takes_badblocks(struct md_rdev *rdev, int n)
+{
+	struct badblocks *bb = &rdev->badblocks;
+
+	return bb->page && bb->shift >= 0 &&
+	       READ_ONCE(bb->count) + n <= MAX_BADBLOCKS - 64;
+}
+
 /* Bad blocks that whoever keeps external metadata has not recorded yet. */
 bool raid5c_rdev_unacked(struct md_rdev *rdev)
 {

@@ -2,7 +2,7 @@
 
 //! How I/O of the members ended, and what md is told of what failed.
 
-use super::{array::Array, members::Device, stripe::Stripe};
+use super::{array::Array, members::Device, stripe::Stripe, work::Handler};
 use crate::{
     block::round::{Done, Label, Op},
     lib::clock::warn_limited,
@@ -50,7 +50,7 @@ impl Stripe {
                     let (slot, rows) = (label.slot, RowMask(label.rows));
                     self.read_failed(&ended.rdev, rows);
                     let members = &self.array().members;
-                    if members.has_other(slot, self.end(), &ended.rdev) {
+                    if members.has_other(slot, self.end(), self.part(rows), &ended.rdev) {
                         self.event(Event::ReadAgain { slot, rows });
                         continue;
                     }
@@ -88,7 +88,7 @@ impl Stripe {
     fn write_failed(&self, rdev: &Rdev, label: Label) -> bool {
         let rows = RowMask(label.rows);
         let members = &self.array().members;
-        let other = members.has_other(label.slot, self.end(), rdev);
+        let other = members.has_other(label.slot, self.end(), self.part(rows), rdev);
         let one = rows.count() == 1;
         if one || label.twin {
             for row in rows.iter() {
@@ -100,6 +100,47 @@ impl Stripe {
         }
         // A twin that lacks a copy must not count as if it had it.
         other && one && !label.twin
+    }
+
+    /// First member sector of the lowest of some rows, and the sectors up to the end of the highest.
+    fn part(&self, rows: RowMask) -> (u64, u32) {
+        let low = rows.lowest().unwrap_or(0);
+        let high = 63u32.wrapping_sub(rows.0.leading_zeros());
+        let n = high.saturating_sub(low).saturating_add(1);
+        (self.row_sector(low).get(), n.saturating_mul(8))
+    }
+
+    /// Rows that a device which is being rebuilt has been given.
+    pub(super) fn rebuilt_rows(&self, rdev: &Rdev) -> RowMask {
+        let sectors = rdev.recovery_offset().saturating_sub(self.sector());
+        RowMask::first(u32::try_from(sectors / 8).unwrap_or(u32::MAX))
+    }
+
+    /// Records rows as bad blocks of roles of which what they hold will not fit the rest of the row
+    /// any more. Returns the rows with which that could not be done.
+    pub(super) fn record_bad(&self, work: &Handler) -> RowMask {
+        let members = &self.array().members;
+        let tasks = || work.tasks.iter().enumerate();
+        let all = tasks().fold(RowMask::EMPTY, |all, (_, t)| all | t.acts.record);
+        let takes = tasks().all(|(slot, task)| {
+            let n = task.acts.record.count();
+            let both = members.both(slot);
+            n == 0 || both.iter().flatten().all(|rdev| rdev.takes_badblocks(n))
+        });
+        if !takes {
+            self.event(Event::NotRecorded { rows: all });
+            return all;
+        }
+        for (slot, task) in tasks() {
+            for rdev in members.both(slot).into_iter().flatten() {
+                for (start, n) in task.acts.record.runs() {
+                    let first = self.row_sector(start).get();
+                    // One that cannot is taken out.
+                    let _ = rdev.set_badblock(first, n.saturating_mul(8));
+                }
+            }
+        }
+        RowMask::EMPTY
     }
 }
 
@@ -142,11 +183,13 @@ impl Array {
     /// Whether the row at member sector `at` cannot be had from its members: more of them are
     /// missing, or have it as a bad block, than parity makes up for.
     pub(super) fn is_row_lost(&self, at: u64) -> bool {
-        let end = at.saturating_add(8);
-        let gone = (0..self.members.len()).filter(|slot| {
-            let reader = self.members.reader(*slot, end);
-            reader.is_none_or(|rdev| rdev.has_badblock(at, 8))
-        });
+        let gone = (0..self.members.len()).filter(|slot| self.is_lost_in(*slot, at));
         gone.count() > usize::try_from(self.geo.parity_disks()).unwrap_or(0)
+    }
+
+    /// Whether role `slot` cannot give the row at member sector `at`, as md knows.
+    pub(super) fn is_lost_in(&self, slot: usize, at: u64) -> bool {
+        let reader = self.members.reader(slot, at.saturating_add(8), (at, 8));
+        reader.is_none_or(|rdev| rdev.has_badblock(at, 8))
     }
 }

@@ -131,29 +131,18 @@ impl<'a> Finisher<'a> {
     fn finish(&mut self, report: &mut ScanReport, row: DevSector, n: usize) -> Result {
         self.work.place = Place::new(&self.array.geo, row, GFP_KERNEL)?;
         self.look(row, n)?;
-        let way = self.read_others(row)?;
-        if way == Way::Compute {
-            self.compute_lost()?;
+        match self.read_others(row)? {
+            Way::Read => {}
+            Way::Compute => self.compute_lost()?,
+            Way::Lost => return self.forgo(row, n),
         }
-        for i in 0..n {
-            let entry = *self.logged_pages(n)?.get(i).ok_or(EINVAL)?;
-            let page = self.page(entry.slot.index())?;
-            self.rdev
-                .page_io(entry.block.sector(), page, false, false)?;
-            if crc32c_page(self.seed, page) != entry.checksum {
-                return Err(EIO);
-            }
-        }
+        self.read_logged(n)?;
         ops::reconstruct(&mut self.work, ROW)?;
         let logged = self.log_parity(report, row)?;
         if !logged {
             self.unlogged = self.unlogged.wrapping_add(1);
         }
-        let mut taken = true;
-        for i in 0..n {
-            let slot = self.logged_pages(n)?.get(i).ok_or(EINVAL)?.slot.index();
-            taken &= write_member(self.array, slot, row, self.page(slot)?);
-        }
+        let mut taken = self.write_logged(row, n)?;
         let place = &self.work.place;
         for slot in [Some(place.p), place.q].into_iter().flatten() {
             taken &= write_member(self.array, slot, row, self.page(slot)?);
@@ -167,6 +156,53 @@ impl<'a> Finisher<'a> {
             data: n,
             logged,
         });
+        Ok(())
+    }
+
+    fn read_logged(&self, n: usize) -> Result {
+        for entry in self.logged_pages(n)? {
+            let page = self.page(entry.slot.index())?;
+            self.rdev
+                .page_io(entry.block.sector(), page, false, false)?;
+            if crc32c_page(self.seed, page) != entry.checksum {
+                return Err(EIO);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what the log has of the row; false if some member did not take it.
+    fn write_logged(&self, row: DevSector, n: usize) -> Result<bool> {
+        let mut taken = true;
+        for entry in self.logged_pages(n)? {
+            let slot = entry.slot.index();
+            taken &= write_member(self.array, slot, row, self.page(slot)?);
+        }
+        Ok(taken)
+    }
+
+    /// Writes the row without parity, of which too much is lost. First md records that the members hold
+    /// none: with the old one they would give something for what is lost that nobody wrote.
+    fn forgo(&self, row: DevSector, n: usize) -> Result {
+        let lost = |slot: usize| self.strips.get(slot).is_some_and(|s| !s.readable);
+        self.array.give_up(row, lost)?;
+        self.read_logged(n)?;
+        let (members, place) = (&self.array.members, &self.work.place);
+        for slot in [Some(place.p), place.q].into_iter().flatten() {
+            for rdev in members.both(slot).into_iter().flatten() {
+                if !rdev.takes_badblocks(1) || !rdev.set_badblock(row.get(), 8) {
+                    return Err(ENOSPC);
+                }
+            }
+        }
+        self.array.mddev.update_sb_locked();
+        if self.array.is_blocked() {
+            return Err(EIO);
+        }
+        self.write_logged(row, n)?;
+        if self.array.has_failed() {
+            return Err(EIO);
+        }
         Ok(())
     }
 
@@ -197,7 +233,7 @@ impl<'a> Finisher<'a> {
                 let wanted = match way {
                     Way::Read => !strip.parity && !strip.logged,
                     Way::Compute => strip.readable,
-                    Way::Lost => return Err(EIO),
+                    Way::Lost => return Ok(way),
                 };
                 if wanted && !self.read(slot, row)? {
                     self.strips.get_mut(slot).ok_or(EINVAL)?.readable = false;
@@ -210,7 +246,7 @@ impl<'a> Finisher<'a> {
 
     fn read(&self, slot: usize, row: DevSector) -> Result<bool> {
         let end = row.get().saturating_add(8);
-        let Some(member) = self.array.members.reader(slot, end) else {
+        let Some(member) = self.array.members.reader(slot, end, (row.get(), 8)) else {
             return Ok(false);
         };
         let good = !member.has_badblock(row.get(), 8);

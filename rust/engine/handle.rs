@@ -219,6 +219,9 @@ impl Stripe {
                 left: !ready,
             });
         }
+        if acts.lost.any() {
+            self.note_lost(work, &acts);
+        }
         if acts.stuck.any() {
             self.report_stuck(acts.stuck);
         }
@@ -289,7 +292,7 @@ impl Stripe {
     }
 
     /// Records rows that could not be rebuilt as bad blocks of the members that
-    /// are being rebuilt: what was never written there must not be read as
+    /// are being rebuilt and lack them: what was never written there must not be read as
     /// good later. False if that could not be done.
     fn record_holes(&self, rows: RowMask) -> bool {
         let members = &self.array().members;
@@ -297,7 +300,7 @@ impl Stripe {
         for slot in 0..members.len() {
             for rdev in members.both(slot).into_iter().flatten() {
                 if !rdev.flag(RdevFlag::InSync) {
-                    ok &= self.record_hole(&rdev, rows);
+                    ok &= self.record_hole(&rdev, rows.minus(self.rebuilt_rows(&rdev)));
                 }
             }
         }
@@ -306,6 +309,9 @@ impl Stripe {
 
     fn record_hole(&self, rdev: &Rdev, rows: RowMask) -> bool {
         let mut ok = true;
+        if rows.is_empty() {
+            return ok;
+        }
         for (start, n) in rows.runs() {
             let first = self.sector().wrapping_add(u64::from(start).wrapping_mul(8));
             ok &= rdev.set_badblock(first, n.saturating_mul(8));
@@ -345,7 +351,8 @@ impl Stripe {
             if rows == 0 {
                 continue;
             }
-            if let Some(rdev) = self.array().members.reader(slot, self.end()) {
+            let part = (self.sector(), 8);
+            if let Some(rdev) = self.array().members.reader(slot, self.end(), part) {
                 rdev.add_corrected(rows.saturating_mul(8));
                 warn_limited!(
                     "{}: {}: read errors in {} rows of the stripe at member sector {} corrected by rewriting\n",

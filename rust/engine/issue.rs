@@ -167,17 +167,17 @@ impl Stripe {
         op: Op,
     ) -> Result {
         let members = &self.array().members;
-        let rdev = match op {
-            // What was to be read from may be another device by now.
-            Op::Read => members.reader(slot, self.end()),
-            Op::Write | Op::WriteFua | Op::Discard | Op::Flush => members.get(slot, device),
-        };
-        let rdev = rdev.ok_or(ENODEV)?;
         let first = self
             .sector()
             .checked_add(u64::from(start).wrapping_mul(8))
             .ok_or(EINVAL)?;
         let sectors = n.saturating_mul(8);
+        let rdev = match op {
+            // What was to be read from may be another device by now.
+            Op::Read => members.reader(slot, self.end(), (first, sectors)),
+            Op::Write | Op::WriteFua | Op::Discard | Op::Flush => members.get(slot, device),
+        };
+        let rdev = rdev.ok_or(ENODEV)?;
         if op == Op::Read && rdev.has_badblock(first, sectors) {
             return Err(EIO);
         }

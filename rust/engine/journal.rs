@@ -306,7 +306,8 @@ impl Journal {
             self.lack_memory();
             return Err(PlaceError::NoSpace);
         }
-        let early = parity == 0 && !guard.has_spare() && self.may_end_early(work, row);
+        let early =
+            parity == 0 && data > 0 && !guard.has_spare() && self.may_end_early(work, row);
         let wait = match early {
             true => WaitFor::Ordered,
             false => WaitFor::Stable,
@@ -378,7 +379,7 @@ impl Journal {
             kind,
         });
         counters.add(what, 1);
-        if parity == 0 {
+        if parity == 0 && data > 0 {
             let pages = data.saturating_add(self.array.geo.parity_disks());
             counters.add(Count::PagesCached, u64::from(pages));
         }

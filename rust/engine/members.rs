@@ -6,7 +6,7 @@ use crate::{
     md::rdev::{Rdev, RdevFlag, RdevRef, RdevSlot},
     raid::{
         mask::RowMask,
-        stripe::{Access, Strip, Twin},
+        stripe::{Access, Strip, Worth},
     },
 };
 use kernel::{prelude::*, sync::rcu};
@@ -71,10 +71,30 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// The device that is read up to member sector `end`: the replacement as soon as it has all.
+    /// The device that says what the role is worth up to member sector `end`: the replacement as soon
+    /// as it has all.
     fn primary(&self, end: u64) -> Option<&'a Rdev> {
         let level = access_of(self.twin, end) == Access::Full;
         self.twin.filter(|_| level).or(self.member)
+    }
+
+    /// The device that part of a stripe up to member sector `end` is read from: the replacement as soon
+    /// as it has all, but where it has bad blocks.
+    fn reader(&self, end: u64, (first, sectors): (u64, u32)) -> Option<&'a Rdev> {
+        let full = |rdev: &&Rdev| access_of(Some(rdev), end) == Access::Full;
+        let (member, twin) = (self.member.filter(full), self.twin.filter(full));
+        let whole = twin.filter(|twin| !twin.has_badblock(first, sectors));
+        whole.or(member).or(twin)
+    }
+}
+
+/// What a device is worth for a stripe of `sectors` sectors from member sector `first` on.
+fn worth_of(rdev: Option<&Rdev>, first: u64, sectors: u32) -> Worth {
+    let bad = rdev.map_or(RowMask::EMPTY, |rdev| bad_rows(rdev, first, sectors));
+    Worth {
+        access: access_of(rdev, first.saturating_add(u64::from(sectors))),
+        bad,
+        skip: bad.any() && rdev.is_some_and(|rdev| rdev.flag(RdevFlag::WriteErrorSeen)),
     }
 }
 
@@ -134,11 +154,11 @@ impl Members {
         self.pair(slot, &guard).get(device).map(RdevRef::new)
     }
 
-    /// The device that role `slot` can be read from up to member sector `end`, counted.
-    pub(crate) fn reader(&self, slot: usize, end: u64) -> Option<RdevRef> {
+    /// The device that role `slot` can be read from: some `part` (its first sector and its length) of
+    /// what ends with member sector `end`; counted. It may have bad blocks there, if all have.
+    pub(crate) fn reader(&self, slot: usize, end: u64, part: (u64, u32)) -> Option<RdevRef> {
         let guard = rcu::read_lock();
-        let rdev = self.pair(slot, &guard).primary(end);
-        let rdev = rdev.filter(|rdev| access_of(Some(rdev), end) == Access::Full);
+        let rdev = self.pair(slot, &guard).reader(end, part);
         rdev.map(RdevRef::new)
     }
 
@@ -152,20 +172,11 @@ impl Members {
     /// Brings the strips' view of their members up to date: strips of `sectors` sectors from member
     /// sector `first` on.
     pub(crate) fn refresh(&self, first: u64, sectors: u32, strips: &mut [Strip]) {
-        let end = first.saturating_add(u64::from(sectors));
         let guard = rcu::read_lock();
         for (slot, strip) in strips.iter_mut().enumerate() {
             let pair = self.pair(slot, &guard);
-            let primary = pair.primary(end);
-            strip.access = access_of(primary, end);
-            strip.twin = match access_of(pair.twin, end) {
-                Access::Missing => Twin::None,
-                Access::WriteOnly => Twin::Behind,
-                Access::Full => Twin::Level,
-            };
-            let rows = primary.map_or(RowMask::EMPTY, |rdev| bad_rows(rdev, first, sectors));
-            let skip = rows.any() && primary.is_some_and(|r| r.flag(RdevFlag::WriteErrorSeen));
-            strip.note_bad(rows, skip);
+            let twin = pair.twin.map(|twin| worth_of(Some(twin), first, sectors));
+            strip.note(worth_of(pair.member, first, sectors), twin);
         }
     }
 
@@ -175,12 +186,13 @@ impl Members {
         access_of(self.pair(slot, &guard).primary(end), end)
     }
 
-    /// Whether role `slot` can be read up to member sector `end`, and from another device than this.
-    pub(crate) fn has_other(&self, slot: usize, end: u64, rdev: &Rdev) -> bool {
+    /// Whether role `slot` can be read, as in [`Self::reader`], and from another device than this.
+    pub(crate) fn has_other(&self, slot: usize, end: u64, part: (u64, u32), rdev: &Rdev) -> bool {
         let guard = rcu::read_lock();
-        let primary = self.pair(slot, &guard).primary(end);
-        primary.is_some_and(|p| !core::ptr::eq(p.as_ptr(), rdev.as_ptr()))
-            && access_of(primary, end) == Access::Full
+        let reader = self.pair(slot, &guard).reader(end, part);
+        reader.is_some_and(|other| {
+            !core::ptr::eq(other.as_ptr(), rdev.as_ptr()) && !other.has_badblock(part.0, part.1)
+        })
     }
 
     /// Whether a member's failure or bad block is not recorded yet.

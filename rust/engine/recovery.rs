@@ -63,6 +63,25 @@ pub(super) fn write_member(array: &Array, slot: usize, row: DevSector, page: &Pa
     taken
 }
 
+impl Array {
+    /// Recovery gives up what is `lost` of a row, by slots: more than parity makes up for. An error, so
+    /// that the log is kept, if a member is missing, with which there may be more of it; or while nothing
+    /// can be recorded.
+    pub(super) fn give_up(&self, row: DevSector, lost: impl Fn(usize) -> bool) -> Result {
+        let name = self.mddev.name();
+        if self.mddev.ro() != 0 {
+            pr_crit!("{}: the recovered row at member sector {} is lost in part, which cannot be recorded while the array is read-only\n", name, row.get());
+            return Err(EROFS);
+        }
+        if self.members.any_missing() && self.mddev.ok_start_degraded() == 0 {
+            pr_crit!("{}: too much of the recovered row at member sector {} is lost without the missing members; to start without it, set the parameter start_dirty_degraded of md_mod\n", name, row.get());
+            return Err(EIO);
+        }
+        self.report_row(row, lost);
+        Ok(())
+    }
+}
+
 /// Rows with data in the log and no parity yet.
 struct Table {
     tree: RBTree<u64, KVec<Entry>>,

@@ -39,19 +39,15 @@ pub(super) fn take_end(array: &Array, member: &Rdev, row: DevSector, ok: bool) {
     }
 }
 
-/// An error if the array, or a row that some member did not take, is lost. Not before all writes of the
-/// row have ended: one of them may mend what was bad.
+/// An error if the array is lost, or a row that some member did not take and that may not be given up. Not
+/// before all writes of the row have ended: one of them may mend what was bad.
 pub(super) fn check_row(array: &Array, row: DevSector) -> Result {
     if array.has_failed() {
         return Err(EIO);
     }
     if array.is_row_lost(row.get()) {
-        pr_crit!(
-            "{}: the recovered row at member sector {} cannot be written to more members than parity makes up for\n",
-            array.mddev.name(),
-            row.get()
-        );
-        return Err(EIO);
+        // What members did not take is recorded before the log forgets it.
+        array.give_up(row, |slot| array.is_lost_in(slot, row.get()))?;
     }
     Ok(())
 }

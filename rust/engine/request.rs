@@ -228,7 +228,7 @@ impl Array {
         let end = sector.get().wrapping_add(u64::from(n));
         let direct = this
             .members
-            .reader(slot.index(), end)
+            .reader(slot.index(), end, (sector.get(), n))
             .filter(|r| !r.has_badblock(sector.get(), n));
         let Some(rdev) = direct.filter(|_| !this.is_cached(&piece)) else {
             let waits = !piece.bio().is_nowait();

@@ -169,6 +169,13 @@ impl Rdev {
         }
     }
 
+    /// Whether the bad-block log can take `n` more, each perhaps by itself.
+    pub(crate) fn takes_badblocks(&self, n: u32) -> bool {
+        let n = i32::try_from(n).unwrap_or(i32::MAX);
+        // SAFETY: A live rdev.
+        unsafe { sys::raid5c_rdev_takes_badblocks(self.as_ptr(), n) }
+    }
+
     /// Records that `n` sectors from member sector `s` hold nothing; md writes that to the
     /// superblocks before any write is acknowledged. False if it cannot be recorded: there is no
     /// log, or it is full.

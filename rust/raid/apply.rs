@@ -26,6 +26,7 @@ impl Machine<'_> {
             Event::WriteDone { slot, rows, ok } => self.write_done(slot, rows, ok),
             Event::DiscardRefused { slot, rows } => self.discard_refused(slot, rows),
             Event::TwinDone { slot, rows, ok } => self.twin_done(slot, rows, ok),
+            Event::NotRecorded { rows } => self.not_recorded(rows),
         }
     }
 
@@ -183,7 +184,7 @@ impl Machine<'_> {
             if s.access == Access::Missing {
                 continue;
             }
-            let out = (s.written & rows).minus(s.dead);
+            let out = (s.written & rows).minus(s.dead | s.spared);
             s.writing.insert(out);
             s.act.write.insert(out.minus(self.st.discard));
             s.act.discard.insert(out & self.st.discard);
@@ -246,8 +247,15 @@ impl Machine<'_> {
         if let Some(s) = self.strips.get_mut(slot) {
             let rows = rows & s.twin_writing;
             s.twin_writing.remove(rows);
-            if !ok {
-                // What was to be given to it has not come; a user's write does without.
+            if ok {
+                // What only the twin takes is put right there.
+                let corrected = s.read_error & rows & s.spared;
+                s.act.corrected.insert(corrected);
+                self.acts.corrected |= corrected.any();
+                s.read_error.remove(corrected);
+            } else if s.twin != Twin::None {
+                // What was to be given to it has not come; a user's write does without. If it is gone,
+                // it needs nothing, and the row is what it should be.
                 self.st.unwritten.insert(rows & self.st.syncing);
             }
         }
@@ -274,12 +282,14 @@ impl Machine<'_> {
         self.st.landed = RowMask::EMPTY;
         let user = rows & self.st.user;
         let lost = rows & (self.st.unwritten | self.missed());
-        self.landed(rows.minus(lost), lost);
-        if self.failed_members() <= self.st.parity() {
-            // The array goes on, and who wrote them is told: they must not keep the journal's tail.
-            let told = (user & lost).minus(self.st.unwritten);
-            self.acts.landed.insert(told);
-        }
+        let over = if self.failed_members() <= self.st.parity() {
+            // The array goes on, and its bad-block logs have what is lost: it must not keep the
+            // journal's tail.
+            lost.minus(self.st.unwritten)
+        } else {
+            RowMask::EMPTY
+        };
+        self.landed(rows.minus(lost), lost, over);
         self.st.unwritten.remove(rows);
         self.acts.fail_write.insert(user & lost);
         self.acts.complete.insert(user.minus(lost));

@@ -7,7 +7,7 @@
 //! arithmetic, decides for the one and acts for all.
 
 use super::mask::RowMask;
-use super::stripe::{Access, Machine, RmwLevel, State, Strip, Twin};
+use super::stripe::{Access, Machine, RmwLevel, State, Strip};
 
 /// How a write makes its parity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,7 +82,11 @@ impl Machine<'_> {
             rows = s.uptodate.alike(row, rows);
             rows = s.reading.alike(row, rows);
             rows = s.read_error.alike(row, rows);
+            rows = s.bad.alike(row, rows);
             rows = s.dead.alike(row, rows);
+            rows = s.recorded.alike(row, rows);
+            rows = s.holes.alike(row, rows);
+            rows = s.spared.alike(row, rows);
             rows = s.toread.alike(row, rows);
             rows = s.towrite.alike(row, rows);
             rows = s.overwrite.alike(row, rows);
@@ -240,10 +244,10 @@ impl Machine<'_> {
     }
 
     fn sync_rows(&mut self, row: u32, rows: RowMask) {
-        let copy = self.strips.iter().any(|s| self.is_behind(s));
+        let copy = self.strips.iter().any(|s| self.is_behind(s, row));
         let build = self.strips.iter().any(|s| {
             let lacks = s.access == Access::WriteOnly && !s.dead.has(row);
-            lacks || self.is_behind(s) && !s.readable().has(row)
+            lacks || self.is_behind(s, row) && !s.readable().has(row)
         });
         // To copy takes only what is copied, whatever else of the row is lost.
         let little = copy && !build;
@@ -256,7 +260,7 @@ impl Machine<'_> {
             return self.fail_sync(rows);
         }
         self.need(|_, s| match little {
-            true => s.twin == Twin::Behind,
+            true => s.lacking().has(row),
             false => s.readable().has(row),
         });
         if self.fetch_needed(row, rows) == Fetch::Wait {
@@ -269,9 +273,9 @@ impl Machine<'_> {
         }
     }
 
-    /// Whether the sync under way gives the strip's twin what it lacks.
-    fn is_behind(&self, s: &Strip) -> bool {
-        self.policy.copy && s.twin == Twin::Behind
+    /// Whether the sync under way gives the strip's twin what it lacks of `row`.
+    fn is_behind(&self, s: &Strip, row: u32) -> bool {
+        self.policy.copy && s.lacking().has(row)
     }
 
     fn fail_sync(&mut self, rows: RowMask) {
@@ -302,7 +306,7 @@ impl Machine<'_> {
     /// Computes what the members lack and writes it to those that take it; without `all`, only
     /// what twins lack.
     fn rebuild_rows(&mut self, row: u32, rows: RowMask, all: bool) {
-        self.need(|_, s| s.access != Access::Missing && (all || s.twin == Twin::Behind));
+        self.need(|_, s| s.access != Access::Missing && (all || s.lacking().has(row)));
         match self.fetch(row, rows) {
             Fetch::Wait => return,
             Fetch::Lost => return self.fail_sync(rows),
@@ -339,7 +343,7 @@ impl Machine<'_> {
                 any = true;
             } else if self.st.syncing.has(row)
                 && self.policy.copy
-                && s.twin == Twin::Behind
+                && s.lacking().has(row)
                 && s.uptodate.has(row)
             {
                 s.twin_writing.insert(rows);
@@ -407,7 +411,8 @@ impl Machine<'_> {
         }
         // What is to be discarded on the members is not kept in the cache.
         let discard = self.st.discard_next.has(row);
-        if self.room_left() > 0 && !discard && (dirty || !self.is_full(row)) {
+        let may = self.room_left() > 0 && !discard && !self.is_beyond(row);
+        if may && (dirty || !self.is_full(row)) {
             return self.cache_rows(row, rows);
         }
         if dirty {

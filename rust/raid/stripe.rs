@@ -39,6 +39,17 @@ pub(crate) enum Access {
     Full,
 }
 
+/// What one device of a role is worth for a stripe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Worth {
+    /// What it can do.
+    pub(crate) access: Access,
+    /// Rows in its bad-block log.
+    pub(crate) bad: RowMask,
+    /// It has failed a write: these rows are not written.
+    pub(crate) skip: bool,
+}
+
 /// The second device of a role: one that replaces the member, or that is replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Twin {
@@ -46,7 +57,7 @@ pub(crate) enum Twin {
     None,
     /// It takes writes, and lacks what it has not been given yet for this stripe.
     Behind,
-    /// It takes writes, and has all that the member has here.
+    /// It takes writes, and has all that the member has here, but its bad blocks.
     Level,
 }
 
@@ -65,6 +76,10 @@ pub(crate) struct StripActs {
     pub(crate) discard: RowMask,
     /// Write these rows to the member's twin.
     pub(crate) twin: RowMask,
+    /// Record these rows as bad blocks of the role's devices.
+    pub(crate) record: RowMask,
+    /// These rows of the strip are lost with what else of them is; to be reported.
+    pub(crate) lost: RowMask,
     /// Copy these rows to the read bios that wait for them.
     pub(crate) fill: RowMask,
     /// Copy the write bios into these rows, as part of a write op.
@@ -83,11 +98,17 @@ pub(crate) struct Strip {
     pub(crate) access: Access,
     /// Refreshed like `access`.
     pub(crate) twin: Twin,
-    /// Recorded as bad blocks of the member. Refreshed like `access`.
+    /// Recorded as bad blocks of all devices of the role that could be read. Refreshed like `access`.
     pub(super) bad: RowMask,
     /// Of these, the ones of a member that has failed a write: they are not read, and not written,
     /// and what is written of them counts as lost.
     pub(super) dead: RowMask,
+    /// Recorded as bad blocks of all devices of the role. Refreshed like `access`.
+    pub(super) recorded: RowMask,
+    /// Bad blocks of a twin that is level. Refreshed like `access`.
+    pub(super) holes: RowMask,
+    /// What the member does not take any more, and its level twin has. Refreshed like `access`.
+    pub(super) spared: RowMask,
     /// The page holds the row's current content.
     pub(crate) uptodate: RowMask,
     /// A read from the member is in flight.
@@ -129,6 +150,9 @@ impl Strip {
             twin: Twin::None,
             bad: RowMask::EMPTY,
             dead: RowMask::EMPTY,
+            recorded: RowMask::EMPTY,
+            holes: RowMask::EMPTY,
+            spared: RowMask::EMPTY,
             uptodate: RowMask::EMPTY,
             reading: RowMask::EMPTY,
             writing: RowMask::EMPTY,
@@ -150,6 +174,8 @@ impl Strip {
                 write_alone: RowMask::EMPTY,
                 discard: RowMask::EMPTY,
                 twin: RowMask::EMPTY,
+                record: RowMask::EMPTY,
+                lost: RowMask::EMPTY,
                 fill: RowMask::EMPTY,
                 drain: RowMask::EMPTY,
                 fail_read: RowMask::EMPTY,
@@ -175,14 +201,42 @@ impl Strip {
         }
     }
 
-    /// Takes in what the member's bad-block log says: these `rows` are bad, and `skip` that they
-    /// are not to be written either. Of what is in memory only what is not to be written is taken
+    /// Takes in what the role's devices are worth. Each row is read from one that has it: the twin, if
+    /// it is level, or else the member. Of what is in memory only what is not to be written is taken
     /// in, as the rest was either written since or is looked at again when it is forgotten.
-    pub(crate) fn note_bad(&mut self, rows: RowMask, skip: bool) {
-        self.bad = rows;
-        self.dead = if skip { rows } else { RowMask::EMPTY };
+    pub(crate) fn note(&mut self, member: Worth, twin: Option<Worth>) {
+        let twin = twin.filter(|t| t.access != Access::Missing);
+        let skipped = if member.skip {
+            member.bad
+        } else {
+            RowMask::EMPTY
+        };
+        let level = twin.filter(|t| t.access == Access::Full);
+        self.twin = match (twin, level) {
+            (None, _) => Twin::None,
+            (Some(_), None) => Twin::Behind,
+            (Some(_), Some(_)) => Twin::Level,
+        };
+        self.recorded = member.bad & twin.map_or(!RowMask::EMPTY, |t| t.bad);
+        self.holes = level.map_or(RowMask::EMPTY, |t| t.bad);
+        self.spared = level.map_or(RowMask::EMPTY, |t| skipped.minus(t.bad));
+        (self.access, self.bad) = match level {
+            None => (member.access, member.bad),
+            Some(t) if member.access == Access::Full => (Access::Full, t.bad & member.bad),
+            Some(t) => (Access::Full, t.bad),
+        };
+        self.dead = self.bad & skipped;
         self.read_error
-            .insert(rows.minus(self.dead | self.uptodate));
+            .insert(self.bad.minus(self.dead | self.uptodate));
+    }
+
+    /// Rows that the twin lacks, if there is one.
+    pub(super) fn lacking(&self) -> RowMask {
+        match self.twin {
+            Twin::None => RowMask::EMPTY,
+            Twin::Behind => !RowMask::EMPTY,
+            Twin::Level => self.holes,
+        }
     }
 
     /// Rows that are not on the member, or will not be after a write.
@@ -319,8 +373,8 @@ pub(crate) struct State {
     /// Cached data of these rows is to be written out. A wish that comes while the
     /// row is on its way out outlives that, and is about what is cached next.
     pub(super) out_want: RowMask,
-    /// Cached data of these rows cannot be written out. Some of it may be on the
-    /// members, so parity agrees with nothing: what is lost of the row is not
+    /// Cached data of these rows cannot be written out, and is kept: the array has failed. Some of it
+    /// may be on the members, so parity agrees with nothing: what is lost of the row is not
     /// computed, and writes and syncs of it fail. Nothing takes a row out again.
     pub(super) stuck: RowMask,
 }
@@ -526,6 +580,8 @@ pub(crate) enum Event {
         rows: RowMask,
         ok: bool,
     },
+    /// Rows could not be recorded as bad blocks, as was asked for.
+    NotRecorded { rows: RowMask },
 }
 
 /// What the shell is to do; masks of rows, and per strip [`StripActs`].
@@ -560,9 +616,13 @@ pub(crate) struct Actions {
     pub(crate) read: bool,
     /// Some strip has `write` or `discard` rows.
     pub(crate) write: bool,
+    /// Some strip has `record` rows.
+    pub(crate) record: bool,
+    /// More of these rows is lost than parity makes up for; to be reported, with the strips' `lost`.
+    pub(crate) lost: RowMask,
     /// End the write bios of these rows: they are safe.
     pub(crate) complete: RowMask,
-    /// These rows are on the members, or so much of them is lost that their writes fail: the journal
+    /// These rows are on the members, or so much of them is lost that nothing can be done: the journal
     /// can forget them.
     pub(crate) landed: RowMask,
     /// Cached data of these rows can be written out no more: too much is lost.
@@ -598,11 +658,13 @@ impl Actions {
             || self.fail_read
             || self.read
             || self.write
+            || self.record
             || self.corrected
             || (self.journal
                 | self.complete
                 | self.landed
                 | self.stuck
+                | self.lost
                 | self.fail_write
                 | self.fail_waiting
                 | self.sync_done

@@ -31,7 +31,7 @@
 
 use super::mask::RowMask;
 use super::plan::{Fetch, Method};
-use super::stripe::{Machine, State, Strip};
+use super::stripe::{Access, Machine, State, Strip};
 
 impl State {
     /// Rows with cached strips.
@@ -235,7 +235,7 @@ impl Machine<'_> {
     }
 
     /// Cached data of `rows` stays in journal and memory.
-    fn strand(&mut self, rows: RowMask) {
+    pub(super) fn strand(&mut self, rows: RowMask) {
         self.st.stuck.insert(rows);
         self.st.out_want.remove(rows);
         self.acts.stuck.insert(rows);
@@ -254,12 +254,66 @@ impl Machine<'_> {
         match self.fetch(row, rows) {
             Fetch::Ready => {}
             Fetch::Wait => return,
-            Fetch::Lost => return self.strand(rows),
+            Fetch::Lost => return self.forgo(row, rows),
         }
         if (self.any_reading() & rows).any() {
             return;
         }
         self.start_out(rows, method);
+    }
+
+    /// More of `rows` is lost than parity makes up for, so that there is no new parity for what is
+    /// cached: that goes to the members without, once md has recorded that they hold no parity. With
+    /// the old one they would give something else for what is lost, which nobody wrote.
+    fn forgo(&mut self, row: u32, rows: RowMask) {
+        let mut known = true;
+        for i in [Some(self.st.p), self.st.q].into_iter().flatten() {
+            let Some(s) = self.strips.get_mut(i) else {
+                continue;
+            };
+            if s.access != Access::Missing && !s.recorded.has(row) {
+                s.act.record.insert(rows);
+                known = false;
+            }
+        }
+        if !known {
+            self.acts.record = true;
+            self.acts.lost.insert(rows);
+            for s in self.strips.iter_mut() {
+                if !self.st.is_present(s, row) && !s.readable().has(row) {
+                    s.act.lost.insert(rows);
+                }
+            }
+            return;
+        }
+        if (self.any_reading() & rows).any() {
+            return;
+        }
+        for (i, s) in self.strips.iter_mut().enumerate() {
+            s.written.insert(s.cached & rows);
+            if self.st.is_parity(i) {
+                s.uptodate.remove(rows);
+            }
+        }
+        self.st.out_want.remove(rows);
+        self.st.busy.insert(rows);
+        self.st.out.insert(rows);
+        // No parity is appended, but what is cached must be stable in the journal.
+        self.out_made(rows);
+        // If no member takes any of it.
+        self.report_landed();
+    }
+
+    /// Nothing keeps the old parity of `rows` from being believed: they are left as they are.
+    pub(super) fn not_recorded(&mut self, rows: RowMask) {
+        let rows = self.st.out_due(self.strips) & rows.minus(self.st.busy);
+        self.strand(rows);
+    }
+
+    /// Whether more of `row` is missing or recorded as bad than parity makes up for: what was cached of
+    /// it could not be written out.
+    pub(super) fn is_beyond(&self, row: u32) -> bool {
+        self.beyond_parity(|s| s.gone() | s.bad).has(row)
     }
 
     /// Reads that it takes to write `row` out; none if something is lost.
@@ -338,20 +392,24 @@ impl Machine<'_> {
     }
 
     /// `done` rows are on the members; of `lost` ones some member has not taken its
-    /// write, and cannot be done without: what was acknowledged of them stays here.
-    pub(super) fn landed(&mut self, done: RowMask, lost: RowMask) {
+    /// write, and cannot be done without: what was acknowledged of them stays here, unless it is `over`.
+    pub(super) fn landed(&mut self, done: RowMask, lost: RowMask, over: RowMask) {
         let out = self.st.out;
-        let kept = lost & (out | self.st.acked);
+        let acked = out | self.st.acked;
+        let kept = (lost & acked).minus(over);
+        let gone = over & acked;
         for (i, s) in self.strips.iter_mut().enumerate() {
-            s.cached.remove(done & out);
+            s.cached.remove((done | over) & out);
             s.old.remove((done | lost) & out);
             if !self.st.is_parity(i) {
                 s.cached.insert(s.written & kept);
             }
+            s.act.lost.insert(gone & (s.gone() | s.bad));
         }
+        self.acts.lost.insert(gone);
         self.acts
             .landed
-            .insert(done & (out | self.st.user | self.st.acked));
+            .insert((done | over) & (acked | self.st.user));
         self.strand(kept);
         self.st.out.remove(done | lost);
         self.st.acked.remove(done | lost);

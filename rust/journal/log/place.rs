@@ -105,7 +105,8 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         self.put(entries, self.reserve.caching(first))
     }
 
-    /// Places the parity of a cached row, 1 or 2 pages, after its data: the row is to be written out.
+    /// Places the parity of a cached row, 1 or 2 pages, after its data: the row is to be written out. Of one
+    /// without parity that is nothing, but tells when its data is stable, and gives its room back.
     pub(crate) fn place_parity(&mut self, parity_pages: u32) -> Result<Placed, PlaceError> {
         let entries = Entries {
             bytes: parity_bytes(parity_pages)?,

@@ -4,6 +4,7 @@
 
 use super::cases::Stripe;
 use super::mask::RowMask;
+use super::note_bad;
 use super::stripe::{apply, clear, plan, Access, Actions, Event, State, Strip};
 
 const ROW: RowMask = RowMask::single(0);
@@ -96,7 +97,74 @@ fn what_the_member_holds_is_taken_out_of_parity() {
     assert!(!stripe.acts.any());
 }
 
-/// A member is missing and another cannot be read: what is cached stays, and nothing waits for it.
+/// A member is missing and another cannot be read: there is no parity for what is cached. Nobody may
+/// believe the old one, and then it goes to its member without, and leaves the journal.
+#[test]
+fn a_row_without_parity_leaves_the_journal() {
+    let mut stripe = cached();
+    stripe.strips[1].access = Access::Missing;
+    stripe.st.want_out(&stripe.strips, ROW);
+    stripe.plan();
+    read_done(&mut stripe, 2, true);
+    read_done(&mut stripe, 0, false);
+    assert_eq!(stripe.strips.map(|s| s.act.record), [NONE, NONE, ROW]);
+    assert_eq!(stripe.strips.map(|s| s.act.lost), [ROW, ROW, NONE]);
+    assert_eq!((stripe.acts.lost, stripe.acts.stuck), (ROW, NONE));
+    assert!(!stripe.acts.write && stripe.acts.journal.is_empty());
+    clear(&mut stripe.strips, &mut stripe.acts);
+    // Not before that is in the superblocks.
+    note_bad(&mut stripe.strips[2], ROW, false);
+    stripe.policy.blocked = true;
+    stripe.plan();
+    assert!(!stripe.acts.any());
+    stripe.policy.blocked = false;
+    stripe.plan();
+    assert_eq!(stripe.acts.journal, ROW);
+    assert_eq!(stripe.strips.map(|s| s.written()), [ROW, NONE, NONE]);
+    stripe.step(Event::JournalDone {
+        rows: ROW,
+        ok: true,
+    });
+    assert_eq!(stripe.strips.map(|s| s.act.write), [ROW, NONE, NONE]);
+    stripe.write_done(0, ROW, true);
+    assert_eq!((stripe.acts.landed, stripe.acts.lost), (ROW, NONE));
+    assert!(stripe.st.dirty(&stripe.strips).is_empty());
+    assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
+    clear(&mut stripe.strips, &mut stripe.acts);
+    // Writes of it are not taken in any more, to be lost later: they fail.
+    stripe.strips[1].access = Access::Full;
+    for slot in [1, 2] {
+        note_bad(&mut stripe.strips[slot], ROW, slot == 1);
+    }
+    write(&mut stripe);
+    assert_eq!((stripe.acts.cache, stripe.acts.fail_waiting), (NONE, ROW));
+}
+
+/// What was acknowledged, and cannot be written because the bad-block logs have too much of the row, is
+/// lost, and leaves the journal.
+#[test]
+fn an_acknowledged_row_that_bad_blocks_took_leaves_the_journal() {
+    let mut stripe = cached();
+    stripe.st.want_out(&stripe.strips, ROW);
+    stripe.plan();
+    read_done(&mut stripe, 1, true);
+    stripe.ops_done();
+    stripe.step(Event::JournalDone {
+        rows: ROW,
+        ok: true,
+    });
+    for slot in [0, 2] {
+        note_bad(&mut stripe.strips[slot], ROW, true);
+        stripe.write_done(slot, ROW, false);
+    }
+    assert_eq!((stripe.acts.landed, stripe.acts.lost), (ROW, ROW));
+    assert_eq!(stripe.strips.map(|s| s.act.lost), [ROW, NONE, ROW]);
+    assert!(stripe.acts.stuck.is_empty());
+    assert!(stripe.st.dirty(&stripe.strips).is_empty());
+    assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
+}
+
+/// Where it cannot be recorded that there is no parity, what is cached stays, and nothing waits for it.
 #[test]
 fn a_stuck_row_keeps_nobody_waiting() {
     let mut stripe = cached();
@@ -104,8 +172,9 @@ fn a_stuck_row_keeps_nobody_waiting() {
     stripe.st.want_out(&stripe.strips, ROW);
     stripe.plan();
     read_done(&mut stripe, 0, false);
-    assert_eq!(stripe.acts.stuck, ROW);
     read_done(&mut stripe, 2, true);
+    stripe.step(Event::NotRecorded { rows: ROW });
+    assert_eq!(stripe.acts.stuck, ROW);
     assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
     assert!(stripe.st.resting(&stripe.strips).is_empty());
     clear(&mut stripe.strips, &mut stripe.acts);

@@ -3,8 +3,9 @@
 //! Single stories of a stripe, event by event: what the random worlds come by too seldom.
 
 use super::mask::RowMask;
+use super::note_bad;
 use super::stripe::{
-    apply, clear, plan, Access, Actions, Event, Policy, RmwLevel, State, Strip, Twin,
+    apply, clear, plan, Access, Actions, Event, Policy, RmwLevel, State, Strip, Twin, Worth,
 };
 
 const POLICY: Policy = Policy {
@@ -68,7 +69,18 @@ impl Stripe {
         });
     }
 
-    /// Full writes of both data pages of `rows`, until the members are written.
+    /// Full writes of both data pages of `rows`, until they go to the members.
+    fn write_of(&mut self, rows: RowMask) {
+        for slot in 0..2 {
+            self.st
+                .attach_write(&mut self.strips, slot, rows, rows, false);
+        }
+        self.plan();
+        assert_eq!(self.acts.rcw, rows);
+        self.ops_done();
+    }
+
+    /// The same, until the members are written.
     fn write(&mut self, rows: RowMask, fua: bool) {
         for slot in 0..2 {
             self.st
@@ -233,6 +245,64 @@ fn a_write_waits_for_the_twin() {
     }
 }
 
+/// A replacement that is level is read, but for its bad blocks: these the old member gives. What that does
+/// not take is not tried again, as the replacement has it.
+#[test]
+fn each_row_is_read_from_who_has_it() {
+    let (hole, dead, both) = (
+        RowMask::single(0),
+        RowMask::single(1),
+        RowMask::single(2),
+    );
+    let worth = |bad| Worth {
+        access: Access::Full,
+        bad,
+        skip: true,
+    };
+    let mut stripe = Stripe::new();
+    stripe.strips[0].note(worth(dead | both), Some(worth(hole | both)));
+    stripe.strips[2].access = Access::Missing;
+    let rows = hole | dead | both;
+    stripe.st.attach_read(&mut stripe.strips, 0, rows);
+    stripe.plan();
+    assert_eq!(stripe.strips[0].act.read, hole | dead);
+    assert_eq!(stripe.strips[0].act.fail_read, both);
+    stripe.step(Event::ReadDone {
+        slot: 0,
+        rows: hole | dead,
+        ok: true,
+    });
+    clear(&mut stripe.strips, &mut stripe.acts);
+    stripe.write_of(hole | dead);
+    assert_eq!(stripe.strips[0].act.write, hole);
+    assert_eq!(stripe.strips[0].act.twin, hole | dead);
+}
+
+/// A twin that fails and is gone needs nothing any more: the row that was to be copied is as it should be,
+/// and nobody else's copy of it is given up.
+#[test]
+fn a_twin_that_is_gone_fails_no_row() {
+    let row = RowMask::single(0);
+    let mut stripe = Stripe::new();
+    stripe.strips[1].twin = Twin::Behind;
+    stripe.policy.copy = true;
+    assert_eq!(stripe.st.want_sync(row), row);
+    stripe.plan();
+    stripe.step(Event::ReadDone {
+        slot: 1,
+        rows: row,
+        ok: true,
+    });
+    assert_eq!(stripe.strips[1].act.twin, row);
+    stripe.strips[1].twin = Twin::None;
+    stripe.step(Event::TwinDone {
+        slot: 1,
+        rows: row,
+        ok: false,
+    });
+    assert_eq!((stripe.acts.sync_done, stripe.acts.sync_failed), (row, NONE));
+}
+
 /// An event that names a member which the stripe does not have changes nothing.
 #[test]
 fn events_of_no_member_are_ignored() {
@@ -285,7 +355,7 @@ const NONE: RowMask = RowMask::EMPTY;
 #[test]
 fn a_row_that_is_lost_alone_leaves_the_journal() {
     let row = RowMask::single(0);
-    let bad = lost_by_two(|strip| strip.note_bad(row, true));
+    let bad = lost_by_two(|strip| note_bad(strip, row, true));
     assert_eq!(bad.acts.landed, row);
     let failed = lost_by_two(|strip| strip.access = Access::Missing);
     assert_eq!(failed.acts.landed, NONE);

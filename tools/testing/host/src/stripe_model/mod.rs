@@ -23,6 +23,13 @@ mod naive;
 mod planner;
 mod shell;
 
+/// Takes in the bad blocks of a member without a twin, which is worth what it was.
+fn note_bad(s: &mut stripe::Strip, bad: mask::RowMask, skip: bool) {
+    let (access, twin) = (s.access, s.twin);
+    s.note(stripe::Worth { access, bad, skip }, None);
+    s.twin = twin;
+}
+
 /// A generator whose seed replays everything (splitmix64).
 pub(crate) struct Rng(u64);
 

@@ -119,6 +119,7 @@ impl One {
         }
         s.bad.insert(if bad { bit } else { RowMask::EMPTY });
         s.dead.insert(if dead { bit } else { RowMask::EMPTY });
+        s.recorded.insert(if bad { bit } else { RowMask::EMPTY });
         if self.write != Write::None {
             s.towrite.insert(bit);
         }
@@ -686,6 +687,8 @@ fn of_row(acts: &Actions, st: &State, strips: &[Strip], row: u32) -> Vec<bool> {
             s.writing,
             s.twin_writing,
             s.act.twin,
+            s.act.record,
+            s.act.lost,
             s.written,
             s.toread,
             s.towrite,

@@ -18,7 +18,7 @@ use self::left::{Fault, Memory, Ops};
 use super::gf::{p_of, q_of, q_part, xor, Page, Row};
 use super::mask::RowMask;
 use super::stripe::{
-    apply, clear, plan, Access, Actions, Event, Policy, RmwLevel, State, StripActs, Twin,
+    apply, clear, plan, Access, Actions, Event, Policy, RmwLevel, State, StripActs, Worth,
 };
 use super::{env, Rng};
 use std::collections::BTreeMap;
@@ -160,6 +160,23 @@ struct Member {
 }
 
 impl Member {
+    fn access(&self) -> Access {
+        match (self.present, self.in_sync) {
+            (false, _) => Access::Missing,
+            (true, false) => Access::WriteOnly,
+            (true, true) => Access::Full,
+        }
+    }
+
+    fn worth(&self) -> Worth {
+        let none = RowMask::EMPTY;
+        Worth {
+            access: self.access(),
+            bad: if self.present { self.log } else { none },
+            skip: self.write_error,
+        }
+    }
+
     /// A device that works.
     fn new(id: u64, content: Vec<Page>, in_sync: bool) -> Self {
         Self {
@@ -374,6 +391,8 @@ struct Counts {
     fixes: u64,
     bad_blocks: u64,
     replaced: u64,
+    /// Rows that replacements could not be given.
+    holes: u64,
     broken: u64,
 }
 
@@ -530,18 +549,26 @@ impl World {
 
     // ---- members and md ----
 
-    /// The device of the slot that is read.
-    fn reader(&self, slot: usize) -> &Member {
-        let level = self.twins[slot].as_ref().filter(|twin| twin.in_sync);
-        level.unwrap_or(&self.members[slot])
+    fn level(&self, slot: usize) -> Option<&Member> {
+        self.twins[slot].as_ref().filter(|twin| twin.in_sync)
+    }
+
+    /// The device of the slot that rows are read from: its twin if that has all of them.
+    fn reader(&self, slot: usize, rows: RowMask) -> &Member {
+        let (member, level) = (&self.members[slot], self.level(slot));
+        let has = |twin: &&Member| (twin.log & rows).is_empty() || !member.in_sync;
+        level.filter(has).unwrap_or(member)
+    }
+
+    /// The same for one row.
+    fn reader_of(&self, slot: usize, row: u32) -> &Member {
+        self.reader(slot, RowMask::single(row))
     }
 
     fn access(&self, slot: usize) -> Access {
-        let m = self.reader(slot);
-        match (m.present, m.in_sync) {
-            (false, _) => Access::Missing,
-            (true, false) => Access::WriteOnly,
-            (true, true) => Access::Full,
+        match self.level(slot) {
+            Some(_) => Access::Full,
+            None => self.members[slot].access(),
         }
     }
 
@@ -553,16 +580,8 @@ impl World {
 
     fn refresh(&mut self) {
         for slot in 0..self.c.members {
-            self.strips[slot].access = self.access(slot);
-            let m = self.reader(slot);
-            let log = if m.present { m.log } else { RowMask::EMPTY };
-            let skip = m.write_error;
-            self.strips[slot].note_bad(log, skip);
-            self.strips[slot].twin = match &self.twins[slot] {
-                None => Twin::None,
-                Some(twin) if twin.in_sync => Twin::Level,
-                Some(_) => Twin::Behind,
-            };
+            let twin = self.twins[slot].as_ref().map(Member::worth);
+            self.strips[slot].note(self.members[slot].worth(), twin);
         }
     }
 
@@ -570,7 +589,7 @@ impl World {
     fn impaired(&self, row: u32) -> u64 {
         let mut bits = 0;
         for slot in 0..self.c.members {
-            let m = self.reader(slot);
+            let m = self.reader_of(slot, row);
             let gone = self.access(slot) != Access::Full
                 || (m.bad | m.dead | m.log).has(row)
                 || self.errors[slot].has(row);
@@ -705,9 +724,27 @@ impl World {
             // Of what is in memory the machine still thinks that it cannot be read.
             self.errors[slot] = self.errors[slot] & self.strips[slot].read_error;
             for row in 0..self.c.rows {
-                self.judge_rebuilt(slot, row);
+                self.judge_rebuilt(slot, row, true);
             }
+            self.make_hole(slot);
         }
+    }
+
+    /// Some row is recorded as one that a level twin could not be given.
+    fn make_hole(&mut self, slot: usize) {
+        let row = self.rng.below(u64::from(self.c.rows)) as u32;
+        let busy = self.in_flight(slot, true).has(row) || !self.members[slot].present;
+        if busy || self.c.dead == 0 || self.rng.chance(40) {
+            return;
+        }
+        tell!(self, "but row {row}");
+        let junk = self.rng.next();
+        if let Some(twin) = &mut self.twins[slot] {
+            twin.content[row as usize] = [junk; 8];
+            twin.log.insert(RowMask::single(row));
+            self.counts.holes += 1;
+        }
+        self.note_impaired();
     }
 
     /// What was replaced goes, and what replaced it takes its place.
@@ -715,6 +752,7 @@ impl World {
         if self.twins[slot].as_ref().is_some_and(|twin| twin.in_sync) {
             tell!(self, "member {slot} goes, it is replaced");
             self.members[slot] = self.twins[slot].take().unwrap();
+            self.note_impaired();
         }
     }
 
@@ -853,17 +891,17 @@ impl World {
                 self.counts.rebuilds += 1;
                 self.members[slot].in_sync = true;
                 for row in 0..self.c.rows {
-                    self.judge_rebuilt(slot, row);
+                    self.judge_rebuilt(slot, row, false);
                 }
             }
         }
     }
 
     /// A rebuilt member holds what it should, except where a write is under way.
-    fn judge_rebuilt(&self, slot: usize, row: u32) {
+    fn judge_rebuilt(&self, slot: usize, row: u32, twin: bool) {
         let written = self.parts.iter().any(|p| p.write && p.busy.has(row))
             || self.ios.iter().any(|(io, _)| io.write && io.rows.has(row));
-        let m = self.reader(slot);
+        let m = self.twins[slot].as_ref().filter(|_| twin).unwrap_or(&self.members[slot]);
         if written || self.broken || m.log.has(row) {
             return;
         }
@@ -912,7 +950,7 @@ impl World {
                 continue;
             }
             for slot in 0..self.c.members {
-                let m = self.reader(slot);
+                let m = self.reader_of(slot, row);
                 let there = m.present && (m.in_sync || self.rebuild);
                 if there && !(m.bad | m.log).has(row) {
                     judge!(
@@ -1071,12 +1109,13 @@ impl World {
             return;
         }
         let (first, sectors) = self.sectors(u64::from(self.c.rows));
+        let rows = RowMask::range(first / 8, (first % 8 + sectors).div_ceil(8));
         self.directs.push(Direct {
             slot,
             first,
             sectors,
             start: self.now,
-            id: self.reader(slot).id,
+            id: self.reader(slot, rows).id,
         });
     }
 
@@ -1088,7 +1127,7 @@ impl World {
         let d = self.directs.swap_remove(i);
         let mut part = self.part(d.slot, d.first, d.sectors, false);
         part.start = d.start;
-        let m = self.reader(d.slot);
+        let m = self.reader(d.slot, part.todo);
         let failed = !m.present || m.id != d.id || (part.todo & (m.bad | m.dead | m.log)).any();
         if failed {
             tell!(self, "direct read of slot {} failed", d.slot);
@@ -1100,7 +1139,7 @@ impl World {
         }
         for i in 0..part.data.len() {
             let at = part.first as usize + i;
-            part.data[i] = self.reader(d.slot).content[at / 8][at % 8];
+            part.data[i] = self.reader(d.slot, part.todo).content[at / 8][at % 8];
         }
         self.judge_read(&part, false);
     }
@@ -1516,7 +1555,7 @@ impl World {
         }
         // The same by another way: from what is left, all data can be had.
         let page = |s: &usize| {
-            let m = self.reader(*s);
+            let m = self.reader_of(*s, row);
             (m.in_sync && !(m.bad | m.log).has(row)).then(|| m.content[r])
         };
         let mut left = Row {
@@ -1618,7 +1657,7 @@ impl World {
                         io
                     } else {
                         Io {
-                            id: self.reader(slot).id,
+                            id: self.reader(slot, rows).id,
                             ..io
                         }
                     };
@@ -1711,10 +1750,9 @@ impl World {
                     io.slot
                 );
                 let m = &self.members[io.slot];
-                let level = self.twins[io.slot].as_ref().is_some_and(|t| t.in_sync);
                 judge!(
                     self,
-                    m.id != io.id || self.twin_went || level || !(m.write_error && m.log.has(row)),
+                    m.id != io.id || self.twin_went || io.twin || !(m.write_error && m.log.has(row)),
                     "a bad block is written again: slot {} row {row}",
                     io.slot
                 );
@@ -2053,7 +2091,8 @@ impl World {
             self.end_read(io)
         };
         self.note_impaired();
-        let other = self.reader(io.slot).id != io.id && self.access(io.slot) == Access::Full;
+        let reader = self.reader(io.slot, io.rows);
+        let other = reader.id != io.id && reader.in_sync && (reader.log & io.rows).is_empty();
         if !io.write && !ok && other {
             let (slot, rows) = (io.slot, io.rows);
             return self.event(Event::ReadAgain { slot, rows });
@@ -2074,7 +2113,9 @@ impl World {
             return self.access(io.slot) == Access::Full;
         }
         let long = io.rows.count() > 1;
-        let level = self.twins[io.slot].as_ref().is_some_and(|t| t.in_sync);
+        let level = self
+            .level(io.slot)
+            .is_some_and(|t| (t.log & io.rows).is_empty());
         let dead = (self.members[io.slot].dead & io.rows).any();
         let odd = self.c.dead > 0 && long && self.rng.chance(self.c.dead);
         if !gone && (dead || odd) {
@@ -2119,7 +2160,7 @@ impl World {
         let gone = gone && (m.id != io.id || self.rng.chance(70));
         if bad || self.rng.chance(self.c.read_error) || gone {
             // After a longer read each row is tried alone.
-            if !gone && io.rows.count() == 1 && self.reader(io.slot).id == io.id {
+            if !gone && io.rows.count() == 1 && self.reader(io.slot, io.rows).id == io.id {
                 self.errors[io.slot].insert(io.rows);
             }
             return false;
@@ -2324,7 +2365,7 @@ impl World {
         }
         for slot in 0..self.c.members {
             for row in 0..self.c.rows {
-                let m = self.reader(slot);
+                let m = self.reader_of(slot, row);
                 judge!(
                     self,
                     !m.in_sync
@@ -2494,5 +2535,6 @@ fn add(total: &mut Counts, c: Counts) {
     total.fixes += c.fixes;
     total.bad_blocks += c.bad_blocks;
     total.replaced += c.replaced;
+    total.holes += c.holes;
     total.broken += c.broken;
 }

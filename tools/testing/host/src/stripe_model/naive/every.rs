@@ -2,6 +2,7 @@
 
 //! Every row without a write-back cache.
 
+use super::super::mask::RowMask;
 use super::super::planner::{combine, policies, put_phase, Disk, One, Phase, PLAIN};
 use super::super::stripe::{Policy, State, Strip, Twin};
 use super::super::{env, Rng};
@@ -20,15 +21,23 @@ fn look(ones: &[One], place: Place, policy: &Policy, tally: &mut Tally) {
 }
 
 /// The same with twins of the first members.
-fn look_with(ones: &[One], place: Place, twins: &[Twin], policy: &Policy, tally: &mut Tally) {
+fn look_with(
+    ones: &[One],
+    place: Place,
+    twins: &[(Twin, bool, bool)],
+    policy: &Policy,
+    tally: &mut Tally,
+) {
     let mut st = State::new(1, place.p, place.q);
     let mut strips = [Strip::new(); 8];
     let strips = &mut strips[..ones.len()];
     for (one, s) in ones.iter().zip(strips.iter_mut()) {
         one.put(s, 0);
     }
-    for (twin, s) in twins.iter().zip(strips.iter_mut()) {
+    for ((twin, hole, spared), s) in twins.iter().zip(strips.iter_mut()) {
         s.twin = *twin;
+        s.holes = RowMask(u64::from(*hole));
+        s.spared = RowMask(u64::from(*spared));
     }
     put_phase(place.phase, &mut st, strips, 0);
     look_at(&mut st, strips, 1, policy, tally);
@@ -104,7 +113,14 @@ fn every_row_of_few_members_is_planned_as_by_hand() {
 
 #[test]
 fn every_row_of_two_members_with_twins_is_planned_as_by_hand() {
-    const TWINS: [Twin; 3] = [Twin::None, Twin::Behind, Twin::Level];
+    // What the twin is, whether the row is a bad block of it, and whether of the member alone.
+    const TWINS: [(Twin, bool, bool); 5] = [
+        (Twin::None, false, false),
+        (Twin::Behind, false, false),
+        (Twin::Level, false, false),
+        (Twin::Level, true, false),
+        (Twin::Level, false, true),
+    ];
     let slots = [One::all(false), One::all(true)];
     let mut tally = Tally::default();
     for phase in PHASES {
@@ -115,8 +131,8 @@ fn every_row_of_two_members_with_twins_is_planned_as_by_hand() {
                 may_fix: bits & 4 != 0,
                 ..PLAIN
             };
-            for twins in 0..9 {
-                let twins = [TWINS[twins / 3], TWINS[twins % 3]];
+            for twins in 0..25 {
+                let twins = [TWINS[twins / 5], TWINS[twins % 5]];
                 let (p, q) = (1, None);
                 combine(&slots, &[true, false], false, &mut |ones| {
                     look_with(ones, Place { p, q, phase }, &twins, &policy, &mut tally)
@@ -125,7 +141,7 @@ fn every_row_of_two_members_with_twins_is_planned_as_by_hand() {
         }
     }
     tally.tell("2 members with twins");
-    assert_eq!(tally.states, 102 * 17 * 7 * 8 * 9);
+    assert_eq!(tally.states, 102 * 17 * 7 * 8 * 25);
 }
 
 #[test]

@@ -161,7 +161,13 @@ impl Look<'_> {
             self.check(known, "writes what is not known");
             let taken = s.access != Access::Missing && !s.dead.has(row);
             self.check(taken, "writes to nobody");
-            self.check(!s.cached.has(row), "writes what is cached past the journal");
+            let known = |i: usize| {
+                let s = &self.strips[i];
+                s.access == Access::Missing || s.recorded.has(row)
+            };
+            let forgone = self.st.out.has(row) && known(self.st.p) && self.st.q.is_none_or(known);
+            let may = !s.cached.has(row) || forgone;
+            self.check(may, "writes what is cached past the journal");
         }
     }
 
@@ -193,6 +199,7 @@ impl Look<'_> {
         let taken = |m: &Strip| m.cached.has(row);
         for (was, s) in self.before.1.iter().zip(self.strips) {
             let reported = was_st.landed.has(row) && !st.landed.has(row);
+            let reported = reported || self.acts.landed.has(row);
             self.check(taken(was) == taken(s) || reported, "forgets what is cached");
             let first = was.uptodate.has(row) == s.uptodate.has(row) || s.act.drain.has(row);
             self.check(!taken(was) || first || reported, "loses what is cached");
@@ -225,7 +232,8 @@ impl Look<'_> {
             tally.content += 1;
             return;
         }
-        let began = st.in_ops.has(row) != self.st.in_ops.has(row);
+        let began = st.in_ops.has(row) != self.st.in_ops.has(row)
+            || !st.in_journal.has(row) && self.st.in_journal.has(row);
         // What puts a page right is nobody's, and ends without a word.
         let reported = st.landed.has(row) && !self.st.landed.has(row);
         let did =

@@ -9,8 +9,8 @@
 //!    member that md trusts did not take it, if more members are gone than parity makes up for, or if
 //!    data of it went to a bad block and more of the row is lost, or bad blocks, than parity makes up
 //!    for.
-//!    The journal forgets a user's row that is on the members. What was acknowledged, and did not get
-//!    there, stays cached, and is stuck.
+//!    The journal forgets a row that is on the members, and one of which too much is a bad block. What was
+//!    acknowledged, and did not get there for other reasons, stays cached, and is stuck.
 //! 2. A read of a page in memory is served, unless an op is at work on the row.
 //! 3. A sync takes the row when nothing is under way on it, nothing of it is cached, and no page waits
 //!    to be put right on its member; what was in memory is forgotten. What is cached it wants written
@@ -25,13 +25,16 @@
 //!    nothing has to be computed for that, reads no more. What is written to a member is written to its twin.
 //! 6. A write that may not begin waits, or fails (more members gone than parity, with those of which the
 //!    row is a bad block that is not written; no journal; or the row is stuck).
-//!    With room in the cache it is cached, unless it is of the whole row and nothing is cached yet; only
+//!    With room in the cache it is cached, unless it is of the whole row and nothing is cached yet, or
+//!    too much of the row is gone or a bad block; only
 //!    pages that it covers in part must be there. Without, what is cached must be written out first.
 //!    Else it takes the method that reads less, and all data if both read the same or if something must
 //!    be computed. To be held are writes that must read, and those that would be the first of their row
 //!    in the cache.
 //! 7. What is cached is written out when it is wanted, or when the journal is gone; with parity made
-//!    the cheaper way, as for a write. If too much is lost for that, the row is stuck.
+//!    the cheaper way, as for a write. If too much is lost for that, the row's parity is to be recorded
+//!    as bad blocks, and when it is, what is cached goes to the members without, once it is stable; with more members gone than
+//!    parity makes up for, the row is stuck.
 //!    Where nothing may begin, for want of pages, that is all that takes new ones: no reads, no syncs,
 //!    no users' writes.
 //! 8. What a member could not read and memory knows is written there; not what is cached.
@@ -60,6 +63,10 @@ struct Cell {
     recorded: bool,
     /// One that is not to be written.
     dead: bool,
+    /// Of all devices of the role.
+    known: bool,
+    /// Not to be written to the member, and its twin has it.
+    spared: bool,
     /// The role has a second device, which takes writes.
     twin: bool,
     /// It lacks what it is not given here.
@@ -81,6 +88,8 @@ struct Cell {
     read: bool,
     write: bool,
     twin_write: bool,
+    record: bool,
+    lost: bool,
     fill: bool,
     refuse: bool,
     drain: bool,
@@ -97,6 +106,8 @@ impl Debug for Cell {
             (self.bad, "bad"),
             (self.recorded, "recorded"),
             (self.dead, "dead"),
+            (self.known, "known"),
+            (self.spared, "spared"),
             (self.twin, "twin"),
             (self.behind, "behind"),
             (self.twin_going, "twin_going"),
@@ -112,6 +123,8 @@ impl Debug for Cell {
             (self.read, "READ"),
             (self.write, "WRITE"),
             (self.twin_write, "TWIN_WRITE"),
+            (self.record, "RECORD"),
+            (self.lost, "LOST"),
             (self.fill, "FILL"),
             (self.refuse, "REFUSE"),
             (self.drain, "DRAIN"),
@@ -142,7 +155,7 @@ impl Cell {
         }
     }
 
-    fn lost(&self, out: bool) -> bool {
+    fn is_lost(&self, out: bool) -> bool {
         !self.there(out) && !self.readable()
     }
 
@@ -168,6 +181,8 @@ enum Deed {
     FailWrite,
     Landed,
     Stuck,
+    /// Too much of it is.
+    Lost,
     FailWaiting,
     SyncDone,
     SyncFailed,
@@ -175,7 +190,7 @@ enum Deed {
 }
 
 impl Deed {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Compute,
         Self::Rmw,
         Self::Rcw,
@@ -187,6 +202,7 @@ impl Deed {
         Self::FailWrite,
         Self::Landed,
         Self::Stuck,
+        Self::Lost,
         Self::FailWaiting,
         Self::SyncDone,
         Self::SyncFailed,
@@ -272,7 +288,13 @@ impl Row {
             recorded: s.bad.has(row),
             dead: s.dead.has(row),
             twin: s.twin != Twin::None,
-            behind: s.twin == Twin::Behind,
+            known: s.recorded.has(row),
+            spared: s.spared.has(row),
+            behind: match s.twin {
+                Twin::None => false,
+                Twin::Behind => true,
+                Twin::Level => s.holes.has(row),
+            },
             twin_going: s.twin_writing.has(row),
             here: s.uptodate.has(row),
             cached: s.cached.has(row),
@@ -318,6 +340,8 @@ impl Row {
             c.read = (s.act.read | s.act.read_alone).has(row);
             c.write = s.act.write.has(row);
             c.twin_write = s.act.twin.has(row);
+            c.record = s.act.record.has(row);
+            c.lost = s.act.lost.has(row);
             c.fill = s.act.fill.has(row);
             c.refuse = s.act.fail_read.has(row);
             c.drain = s.act.drain.has(row);
@@ -334,6 +358,7 @@ impl Row {
             (acts.fail_write, Deed::FailWrite),
             (acts.landed, Deed::Landed),
             (acts.stuck, Deed::Stuck),
+            (acts.lost, Deed::Lost),
             (acts.fail_waiting, Deed::FailWaiting),
             (acts.sync_done, Deed::SyncDone),
             (acts.sync_failed, Deed::SyncFailed),
@@ -400,8 +425,9 @@ impl Row {
     }
 
     fn report(&mut self) {
-        let gone = self.count(|c| c.gone() || c.recorded) > self.max_lost;
-        let bad = self.is_over() || self.unwritten || gone && self.any(|c| c.mine && !c.parity && c.gone());
+        let missed = self.is_beyond() && self.any(|c| c.mine && !c.parity && c.gone());
+        let bad = self.is_over() || self.unwritten || missed;
+        let noted = bad && !self.is_over() && !self.unwritten;
         if self.user {
             self.deeds
                 .push(if bad { Deed::FailWrite } else { Deed::Complete });
@@ -414,12 +440,16 @@ impl Row {
             });
             self.syncing = false;
         }
-        let told = self.user && !self.is_over() && !self.unwritten;
-        if told || !bad && (self.user || self.out || self.acked) {
+        if (noted || !bad) && (self.user || self.out || self.acked) {
             self.deeds.push(Deed::Landed);
         }
-        let stays = bad && (self.out || self.acked);
+        let stays = bad && !noted && (self.out || self.acked);
+        let lost = noted && (self.out || self.acked);
+        if lost {
+            self.deeds.push(Deed::Lost);
+        }
         for c in &mut self.cells {
+            c.lost |= lost && (c.gone() || c.recorded);
             c.cached = if stays {
                 c.cached || c.mine && !c.parity
             } else {
@@ -435,6 +465,11 @@ impl Row {
         (self.landed, self.busy, self.user, self.fua) = (false, false, false, false);
         self.discard = false;
         (self.out, self.acked, self.unwritten) = (false, false, false);
+    }
+
+    /// More of the row is gone or a bad block than parity makes up for.
+    fn is_beyond(&self) -> bool {
+        self.count(|c| c.gone() || c.recorded) > self.max_lost
     }
 
     fn strand(&mut self) {
@@ -467,17 +502,17 @@ impl Row {
     fn fetch(&mut self, wanted: &[bool]) -> Got {
         let out = self.out;
         let mut both = self.cells.iter().zip(wanted);
-        let lost = both.any(|(c, w)| *w && c.lost(out));
+        let lost = both.any(|(c, w)| *w && c.is_lost(out));
         if lost && self.caching {
             return Got::NotYet;
         }
-        if lost && (self.stuck || self.count(|c| c.lost(out)) > self.max_lost) {
+        if lost && (self.stuck || self.count(|c| c.is_lost(out)) > self.max_lost) {
             return Got::Never;
         }
         // To compute takes everything else.
         let mut complete = true;
         for (c, w) in self.cells.iter_mut().zip(wanted) {
-            let take = if lost { !c.lost(out) } else { *w };
+            let take = if lost { !c.is_lost(out) } else { *w };
             if take && !c.there(out) {
                 complete = false;
                 c.read |= !c.coming;
@@ -553,7 +588,7 @@ impl Row {
         for c in self.cells.iter_mut() {
             let lacks = sync.is_some() && !c.in_sync && !c.missing && !c.dead && c.here;
             if lacks || c.to_fix() {
-                (c.write, c.going, c.mine) = (true, true, true);
+                (c.write, c.going, c.mine) = (!c.spared, !c.spared, true);
                 (c.twin_write, c.twin_going) = (c.twin, c.twin);
             } else if sync == Some(true) && c.behind && c.here {
                 (c.twin_write, c.twin_going) = (true, true);
@@ -585,6 +620,7 @@ impl Row {
         }
         let whole = !self.any(|c| !c.parity && !c.overwrite);
         let room = policy.journal && policy.write_back && policy.room > 0;
+        let room = room && !self.is_beyond();
         if room && !self.discard_next && (self.is_dirty() || !whole) {
             return self.cache(policy);
         }
@@ -669,6 +705,37 @@ impl Row {
         }
     }
 
+    /// What is cached goes to the members without new parity, when nobody will believe the old one.
+    fn forgo(&mut self, policy: &Policy) {
+        let believed = |c: &Cell| c.parity && !c.missing && !c.known;
+        if self.any(believed) {
+            self.deeds.push(Deed::Lost);
+            for c in &mut self.cells {
+                c.record = believed(c);
+                c.lost |= c.is_lost(false);
+            }
+            return;
+        }
+        if self.any(|c| c.coming) {
+            return;
+        }
+        for c in self.cells.iter_mut() {
+            c.here &= !c.parity;
+            c.mine |= c.cached;
+            let takes = c.cached && !c.missing && !policy.journal;
+            (c.write, c.going) = (takes && !c.dead && !c.spared, takes && !c.dead && !c.spared);
+            (c.twin_write, c.twin_going) = (takes && c.twin, takes && c.twin);
+        }
+        (self.out, self.busy, self.out_want) = (true, true, false);
+        if policy.journal {
+            self.in_journal = true;
+        } else if self.any(|c| c.write || c.twin_write) {
+            self.in_members = true;
+        } else {
+            self.report();
+        }
+    }
+
     fn write_out(&mut self, policy: &Policy) {
         if self.is_dirty() && !self.stuck && policy.refuse_writes {
             self.out_want = true;
@@ -689,7 +756,7 @@ impl Row {
         match self.fetch(if rmw { &old } else { &rest }) {
             Got::All => {}
             Got::NotYet => return,
-            Got::Never => return self.strand(),
+            Got::Never => return self.forgo(policy),
         }
         if self.any(|c| c.coming) {
             return;

@@ -14,7 +14,7 @@
 //! * A member may become better or worse at any time; a journal that is lost stays so for all that
 //!   is under way, but may be there again for the next event: that only adds states.
 
-use super::super::env;
+use super::super::{env, note_bad};
 use super::super::mask::RowMask;
 use super::super::planner::PLAIN;
 use super::super::stripe::{apply, clear, Access, Actions, Event, Policy, RmwLevel, State, Strip};
@@ -199,7 +199,7 @@ impl Stripe {
             put(&mut low);
             put(&mut high);
             s.access = ACCESS[(high.0 * 2 + low.0) as usize];
-            s.bad = s.dead;
+            (s.bad, s.recorded) = (s.dead, s.dead);
         }
     }
 
@@ -244,6 +244,9 @@ impl Stripe {
                 });
             }
         }
+        if self.st.out_want.any() {
+            events.push(Event::NotRecorded { rows: ROW });
+        }
         if self.st.ops_check.any() {
             events.push(Event::OpsDone {
                 bad: ROW,
@@ -276,7 +279,7 @@ impl Stripe {
             return what < worth.access;
         }
         if what >= OF_A_STRIP - 2 {
-            self.strips[slot].note_bad(RowMask(1 & what as u64), true);
+            note_bad(&mut self.strips[slot], RowMask(1 & what as u64), true);
             return worth.dead;
         }
         let whole = if what == OF_A_STRIP - 3 {

@@ -6,8 +6,8 @@
 //! are worth. Every step ends with a look of the planner, and every row of it is judged.
 
 use super::super::mask::RowMask;
-use super::super::stripe::{apply, clear, Access, Actions, Event, Policy, State, Strip, Twin};
-use super::super::{env, Rng};
+use super::super::stripe::{apply, clear, Access, Actions, Event, Policy, State, Strip, Twin, Worth};
+use super::super::{env, note_bad, Rng};
 use super::look::{look, Tally};
 use super::reach::policies;
 use super::Deed;
@@ -130,13 +130,25 @@ impl Walk {
             19 => self.strips[slot].access = Access::Full,
             20 if !self.ok() => {
                 let skip = self.rng.chance(70);
-                self.strips[slot].note_bad(rows, skip);
+                note_bad(&mut self.strips[slot], rows, skip);
             }
-            21 => self.strips[slot].note_bad(RowMask::EMPTY, false),
-            22 => self.strips[slot].twin = [Twin::Behind, Twin::Level][self.rng.below(2) as usize],
+            21 => note_bad(&mut self.strips[slot], RowMask::EMPTY, false),
+            22 => self.meet_twin(slot, rows),
             23 => self.strips[slot].twin = Twin::None,
             _ => {}
         }
+    }
+
+    /// The role has two devices from now on.
+    fn meet_twin(&mut self, slot: usize, rows: RowMask) {
+        let mut worth = |all: &[Access]| Worth {
+            access: all[self.rng.below(all.len() as u64) as usize],
+            bad: if self.rng.chance(30) { rows & RowMask(self.rng.next()) } else { RowMask::EMPTY },
+            skip: self.rng.chance(50),
+        };
+        let member = worth(&[Access::Full, Access::Full, Access::WriteOnly]);
+        let twin = worth(&[Access::Full, Access::WriteOnly]);
+        self.strips[slot].note(member, Some(twin));
     }
 
     /// `steps` steps, each judged.
