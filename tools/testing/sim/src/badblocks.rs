@@ -9,9 +9,10 @@
 use crate::disk::{Disk, Sectors};
 use crate::hardware::{Hardware, Superblock};
 use crate::raid::mask::RowMask;
-use crate::raid::stripe::Access;
+use crate::raid::stripe::{Access, Event};
 use crate::setup::Bug;
 use crate::story::{tell, Story};
+use crate::stripe::Carry;
 use crate::tape::Tape;
 use crate::world::{Io, World};
 use std::collections::BTreeSet;
@@ -166,9 +167,34 @@ impl World {
     }
 
     /// Whether what cannot be written out keeps the log for good, so that it gets full at last and
-    /// writes wait for ever: that is known.
+    /// writes wait for ever: that is known, where no room is left to record what is lost.
     pub(crate) fn is_log_kept(&self) -> bool {
-        self.has_bad_rows() && self.is_stuck()
+        self.unrecordable && self.is_stuck()
+    }
+
+    /// Rows that cannot be written out whole: what members have of them and nobody may believe any more
+    /// is a bad block.
+    pub(crate) fn record_lost(&mut self, i: usize, carry: &Carry) {
+        self.stats.forgone += u64::from(carry.acts.lost.count());
+        let mut rows = RowMask::EMPTY;
+        let mut room = true;
+        for (slot, task) in carry.tasks.iter().enumerate() {
+            let log = self.bad[slot].len() + task.acts.record.count() as usize;
+            room &= task.acts.record.is_empty() || log <= self.c.log;
+            rows.insert(task.acts.record);
+        }
+        if !room {
+            tell!(self, "no room to record rows {rows:?}");
+            self.unrecordable = true;
+            return self.event(i, Event::NotRecorded { rows });
+        }
+        for (slot, task) in carry.tasks.iter().enumerate() {
+            for row in task.acts.record.iter() {
+                let at = self.row_at(i, row);
+                tell!(self, "row {at} is lost in part, parity of member {slot} too");
+                self.bad[slot].insert(at);
+            }
+        }
     }
 
     /// Whether a member has bad blocks that are in no superblock.

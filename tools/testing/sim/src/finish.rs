@@ -41,7 +41,14 @@ impl Assembly<'_> {
                 let slots: Vec<_> = logged.iter().map(|(slot, _)| slot).collect();
                 format!("    row {at} has data of members {slots:?} and no parity")
             });
-            let row_pages = self.make_row(at, &logged)?;
+            let row_pages = match self.make_row(at, &logged) {
+                Err(Down::Lost(_)) if self.may_give_up() => {
+                    self.forgo(row, &logged, power, story)?;
+                    report.row_finished();
+                    continue;
+                }
+                pages => pages?,
+            };
             let place = self.hw.geo.placement(row);
             let parity: Vec<usize> = (0..self.here.len())
                 .filter(|s| place.is_parity(Slot::new(*s as u16)))
@@ -61,9 +68,51 @@ impl Assembly<'_> {
                 missed |= !takers.end(slot, at, id, story);
             }
             if missed && self.takers().0.is_lost(at, &[]) {
-                return Err(Down::Lost(at));
+                if !self.may_give_up() {
+                    return Err(Down::Lost(at));
+                }
+                self.given_up += 1;
             }
             report.row_finished();
+        }
+        Ok(())
+    }
+
+    /// Whether a row is given up of which too much is lost. A missing member may have more of it.
+    pub(crate) fn may_give_up(&self) -> bool {
+        self.force || !self.here.contains(&false)
+    }
+
+    /// A row goes to the members without parity: md records first that they have none.
+    fn forgo(
+        &mut self,
+        row: DevSector,
+        logged: &[(usize, Option<Page>)],
+        power: &Power,
+        story: &mut Story,
+    ) -> Result<(), Down> {
+        let at = (row.get() / 8) as usize;
+        story.tell(|| format!("    too much of row {at} is lost, it gets no parity"));
+        self.given_up += 1;
+        let place = self.hw.geo.placement(row);
+        let here = |slot: &usize| self.here[*slot] && self.bug != Some(Bug::BelievedParity);
+        let parity: Vec<usize> = (0..self.here.len())
+            .filter(|s| place.is_parity(Slot::new(*s as u16)))
+            .filter(here)
+            .collect();
+        for slot in parity {
+            self.bad[slot].insert(at);
+        }
+        self.record(power, story)?;
+        for (slot, page) in logged {
+            let (mut takers, _) = self.takers();
+            let Some(page) = page.filter(|_| takers.here[*slot]) else {
+                continue;
+            };
+            power.on().map_err(|()| Down::Cut)?;
+            let id = takers.members[*slot].submit(at, vec![page], false);
+            power.on().map_err(|()| Down::Cut)?;
+            takers.end(*slot, at, id, story);
         }
         Ok(())
     }

@@ -67,19 +67,12 @@ impl World {
             let array = (self.ring, self.dev_sectors(), self.bug, wb);
             let up = recover(&mut hw, array, &troubles, &mut self.tape, &mut self.story);
             let settle = real || (twice && !again);
-            let judged = up.and_then(|up| match up {
-                Some(up) => (self.judge_recovery(&hw, &up, (eyes, settle))).map(|()| Some(up)),
-                None => Ok(None),
-            });
+            let judged =
+                up.and_then(|up| (self.judge_recovery(&hw, &up, (eyes, settle))).map(|()| up));
             match judged {
                 Err(fault) => self.fault = self.fault.take().or(Some(fault)),
-                Ok(Some(up)) if real => return self.start_over(hw, &up),
-                Ok(Some(_)) => {}
-                Ok(None) => {
-                    self.stats.given_up += 1;
-                    self.over = real;
-                    break;
-                }
+                Ok(up) if real => return self.start_over(hw, &up),
+                Ok(_) => {}
             }
             if self.fault.is_some() {
                 return;
@@ -97,6 +90,7 @@ impl World {
         self.stats.crashes += r.cuts;
         self.stats.recovery_cuts += r.cuts;
         self.stats.stops += r.stops;
+        self.stats.given_up += r.given_up;
         self.stats.degraded_recoveries += u64::from(r.here.contains(&false));
         self.stats.replayed += r.up.report.replayed_rows;
         self.stats.finished += r.up.finished;

@@ -77,7 +77,10 @@ struct Replay<'a> {
     power: &'a Power,
     story: &'a mut Story,
     bad_page: bool,
-    /// A row was given up.
+    /// A row may be given up, if too much of it is lost.
+    may_give_up: bool,
+    given_up: u64,
+    /// Too much of a row was lost.
     lost: Option<Down>,
 }
 
@@ -108,16 +111,23 @@ impl Sink for Replay<'_> {
             missed |= !took;
             let due: Vec<_> = entries[nth + 1..].iter().map(|e| e.slot.index()).collect();
             let over = due.is_empty() || self.takers.is_hasty();
-            if missed && over && self.takers.is_lost(at, &[]) {
-                self.lost = Some(match self.takers.is_lost(at, &due) {
-                    true => Down::Lost(at),
-                    false => Down::Wrong(Fault {
-                        kind: "recovery gives a row up for no reason",
-                        text: format!("row {at}"),
-                    }),
-                });
+            if !missed || !over || !self.takers.is_lost(at, &[]) {
+                continue;
+            }
+            if !self.takers.is_lost(at, &due) {
+                self.lost = Some(Down::Wrong(Fault {
+                    kind: "recovery gives a row up for no reason",
+                    text: format!("row {at}"),
+                }));
                 return Err(());
             }
+            if !self.may_give_up {
+                self.lost = Some(Down::Lost(at));
+                return Err(());
+            }
+            self.story.tell(|| format!("    row {at} is given up"));
+            self.given_up += 1;
+            missed = false;
         }
         Ok(())
     }
@@ -173,6 +183,10 @@ pub(crate) struct Assembly<'a> {
     pub(crate) bug: Option<Bug>,
     /// The log may have data without parity.
     pub(crate) write_back: bool,
+    /// It is to start though members are missing with which there might be more.
+    pub(crate) force: bool,
+    /// Rows of which too much was lost.
+    pub(crate) given_up: u64,
 }
 
 impl Assembly<'_> {
@@ -235,7 +249,7 @@ impl Assembly<'_> {
     }
 
     /// What members did not take is recorded before the log forgets it.
-    fn record(&mut self, power: &Power, story: &mut Story) -> Result<(), Down> {
+    pub(crate) fn record(&mut self, power: &Power, story: &mut Story) -> Result<(), Down> {
         let known = &self.hw.sb.bad;
         let unrecorded = (self.bad.iter().zip(known)).any(|(log, known)| !log.is_subset(known));
         if !unrecorded || self.bug == Some(Bug::LateRecord) {
@@ -295,6 +309,7 @@ impl Assembly<'_> {
         };
         let (mut meta, mut page) = ([0; BLOCK_SIZE], [0; BLOCK_SIZE]);
         let mut entries = vec![Entry::NONE; self.here.len()];
+        let may_give_up = self.may_give_up();
         let (takers, journal) = self.takers();
         let mut device = Device(journal);
         let mut sink = Replay {
@@ -303,6 +318,8 @@ impl Assembly<'_> {
             power,
             story,
             bad_page: false,
+            may_give_up,
+            given_up: 0,
             lost: None,
         };
         let scratch = Scratch {
@@ -311,8 +328,12 @@ impl Assembly<'_> {
             entries: &mut entries,
         };
         let done = scan(&log, &mut device, &mut sink, rows, scratch, crc32c);
+        let given_up = sink.given_up;
         match done {
-            Ok(report) => Ok(report),
+            Ok(report) => {
+                self.given_up += given_up;
+                Ok(report)
+            }
             Err(_) if sink.bad_page => wrong("a page that is no page was replayed", String::new()),
             Err(ScanError::Sink { .. }) => Err(sink.lost.take().unwrap_or(Down::Cut)),
             Err(e) => wrong("the scan failed", format!("{e:?}")),
@@ -330,6 +351,8 @@ pub(crate) struct Recovered {
     pub(crate) cuts: u64,
     /// Those at which the disks kept their power.
     pub(crate) stops: u64,
+    /// Rows that were given up.
+    pub(crate) given_up: u64,
 }
 
 /// Who may be missing when the array is assembled, and how often recovery is cut.
@@ -361,19 +384,21 @@ impl Troubles {
     }
 }
 
-/// Assembles until the power stays on. None if too much of a row is gone: the log is kept then, and
-/// not even dead rows that work again help.
+/// Assembles until the power stays on. If too much of a row is gone, again with all members that the
+/// superblock calls good, and if that does not help, in spite of it.
 pub(crate) fn recover(
     hw: &mut Hardware,
     (ring, dev_sectors, bug, write_back): (Ring, u64, Option<Bug>, bool),
     troubles: &Troubles,
     tape: &mut Tape,
     story: &mut Story,
-) -> Result<Option<Recovered>, Fault> {
-    let (mut cuts, mut stops, mut healed) = (0, 0, false);
+) -> Result<Recovered, Fault> {
+    let (mut cuts, mut stops) = (0, 0);
+    let (mut whole, mut force) = (false, false);
     loop {
         let mut here = hw.sb.in_sync.clone();
-        if here.iter().filter(|h| !**h).count() < troubles.parity && tape.chance(troubles.missing) {
+        let may = here.iter().filter(|h| !**h).count() < troubles.parity && !whole;
+        if may && tape.chance(troubles.missing) {
             let slot = tape.pick(here.len());
             here[slot] = false;
             story.tell(|| format!("  member {slot} is missing when the array is assembled"));
@@ -381,7 +406,7 @@ pub(crate) fn recover(
         let power = (cuts < 4 && tape.chance(troubles.cut)).then(|| tape.below(40));
         let spare = here.iter().filter(|h| !**h).count() < troubles.parity;
         let fails = (spare && tape.rare(troubles.fail)).then(|| tape.below(20));
-        let odd = (!healed && tape.rare(troubles.odd)).then(|| tape.below(20));
+        let odd = tape.rare(troubles.odd).then(|| tape.below(20));
         let mut assembly = Assembly {
             write_error: vec![false; here.len()],
             bad: hw.sb.bad.clone(),
@@ -392,27 +417,26 @@ pub(crate) fn recover(
             dev_sectors,
             bug,
             write_back,
+            force,
+            given_up: 0,
             hw: &mut *hw,
         };
         match assembly.run(power, story) {
             Ok(up) => {
-                return Ok(Some(Recovered {
+                return Ok(Recovered {
+                    given_up: assembly.given_up,
                     up,
                     here: assembly.here,
                     write_error: assembly.write_error,
                     cuts,
                     stops,
-                }));
+                });
             }
             Err(Down::Wrong(fault)) => return Err(fault),
             Err(Down::Lost(row)) => {
-                story.tell(|| format!("  row {row} is lost, the log is kept"));
-                if healed {
-                    return Ok(None);
-                }
-                story.tell(|| "  all dead rows work again".to_owned());
-                healed = true;
-                hw.dead.iter_mut().for_each(RowSet::clear);
+                story.tell(|| format!("  row {row} is lost, the log is kept; whole {whole}"));
+                force = whole;
+                whole = true;
             }
             Err(Down::Cut) => {
                 cuts += 1;

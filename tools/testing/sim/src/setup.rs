@@ -60,6 +60,8 @@ pub enum Bug {
     LateRecord,
     /// Recovery gives a row up while others of its writes are to come, which mend it.
     HastyLoss,
+    /// Recovery leaves a row its old parity that cannot be written out whole.
+    BelievedParity,
     /// An op that was left for want of memory takes parts that came since.
     LateParts,
     /// Pages of rows that were forgotten are freed before reads are served.
@@ -71,7 +73,7 @@ pub enum Bug {
 }
 
 /// All of them, with the names that they have on the command line.
-const BUGS: [(&str, Bug); 29] = [
+const BUGS: [(&str, Bug); 30] = [
     ("dropped-flush", Bug::DroppedFlush),
     ("early-tail", Bug::EarlyTail),
     ("split-row", Bug::SplitRow),
@@ -101,6 +103,7 @@ const BUGS: [(&str, Bug); 29] = [
     ("early-free", Bug::EarlyFree),
     ("lost-left", Bug::LostLeft),
     ("no-reserve", Bug::NoReserve),
+    ("believed-parity", Bug::BelievedParity),
 ];
 
 impl Bug {

@@ -306,9 +306,10 @@ impl World {
                 self.stripes[i].units[row as usize].clear();
             }
         }
+        self.record_lost(i, carry);
         judge!(
             self,
-            acts.stuck.minus(self.stripes[i].excused).is_empty(),
+            acts.stuck.is_empty() || self.unrecordable,
             "cached data cannot be written out for no reason",
             "stripe {i}, rows {}",
             rows_of(acts.stuck)

@@ -163,7 +163,9 @@ impl World {
             self.promised(i, row, &placed);
             let placed = placed?;
             self.follow(&placed);
-            self.enter_parity(i, row, &parity);
+            if !parity.is_empty() {
+                self.enter_parity(i, row, &parity);
+            }
             self.note_row(i, row);
             let seq = placed.unit.seq();
             tell!(self, "stripe {i} row {row}: parity in unit {seq}");

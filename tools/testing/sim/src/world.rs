@@ -9,7 +9,7 @@ use crate::memory::{Memory, Pages};
 use crate::model::Model;
 use crate::raid::geometry::Geometry;
 use crate::raid::mask::RowMask;
-use crate::raid::stripe::{Access, Policy, RmwLevel};
+use crate::raid::stripe::{Access, Worth, Policy, RmwLevel};
 use crate::raid::units::DevSector;
 use crate::reclaim::Reclaim;
 use crate::runner::Kind;
@@ -79,7 +79,7 @@ pub struct Stats {
     pub dead: u64,
     /// Bad blocks recorded.
     pub bad_blocks: u64,
-    /// Recoveries that were given up, as too much of a row was gone.
+    /// Rows that recovery gave up, as too much of them was gone.
     pub given_up: u64,
     /// Rows of which something was left for want of memory.
     pub left: u64,
@@ -87,11 +87,13 @@ pub struct Stats {
     pub lent: u64,
     /// Pages that were freed.
     pub freed: u64,
+    /// Rows of which too much was lost to write out what was acknowledged.
+    pub forgone: u64,
 }
 
 impl Stats {
     /// All numbers, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 32] {
+    pub fn list(&self) -> [(&'static str, u64); 33] {
         [
             ("events", self.events),
             ("crashes", self.crashes),
@@ -125,6 +127,7 @@ impl Stats {
             ("left", self.left),
             ("lent", self.lent),
             ("freed", self.freed),
+            ("forgone", self.forgone),
         ]
     }
 
@@ -162,6 +165,7 @@ impl Stats {
         self.left += o.left;
         self.lent += o.lent;
         self.freed += o.freed;
+        self.forgone += o.forgone;
     }
 }
 
@@ -217,6 +221,8 @@ pub(crate) struct World {
     /// The members' bad-block logs, and which of them have failed a write.
     pub(crate) bad: Vec<RowSet>,
     pub(crate) write_error: Vec<bool>,
+    /// Too much of a cached row was lost, and there was no room to record that.
+    pub(crate) unrecordable: bool,
     /// The tail that the next superblock gets.
     pub(crate) tail: u64,
     pub(crate) sync: Option<Sync>,
@@ -297,6 +303,7 @@ impl World {
             journal_faulty: false,
             bad: vec![RowSet::new(); members],
             write_error: vec![false; members],
+            unrecordable: false,
             sync: None,
             stripes: Vec::new(),
             ios: Vec::new(),
@@ -386,8 +393,8 @@ impl World {
         for slot in 0..self.faulty.len() {
             let (access, bad) = (self.access(slot), self.bad_rows(i, slot));
             let strip = &mut self.stripes[i].strips[slot];
-            strip.access = access;
-            strip.note_bad(bad, self.write_error[slot]);
+            let skip = self.write_error[slot];
+            strip.note(Worth { access, bad, skip }, None);
         }
     }
 }

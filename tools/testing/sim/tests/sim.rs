@@ -118,6 +118,8 @@ fn seeds_that_found_something() {
         7_696_581_394_515,
         // A row that two members did not take kept the journal's tail, though its write had failed.
         10_995_116_278_763,
+        // A cached row of which too much was lost kept the tail, though the array went on.
+        12_094_627_905_787,
     ];
     for seed in seeds {
         let fault = run_seed(seed, None).fault;
@@ -209,4 +211,10 @@ fn mistakes_when_memory_is_short_are_found() {
         let story = finds(name);
         assert!(story.contains("no pages for rows") || story.contains("reserve"));
     }
+}
+
+#[test]
+fn old_parity_of_a_row_that_is_lost_in_part_is_found() {
+    let story = finds("believed-parity");
+    assert!(story.contains("it gets no parity"));
 }

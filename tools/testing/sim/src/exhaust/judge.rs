@@ -118,6 +118,8 @@ fn attempt(
         dev_sectors: world.dev_sectors(),
         bug: world.bug,
         write_back: world.c.write_back,
+        force: false,
+        given_up: 0,
         hw: &mut *hw,
     };
     let end = assembly.run(power, story);
