@@ -330,6 +330,251 @@ no_log()
 	[ "$(get degraded)" = 1 ] || fail "degraded is $(get degraded)"
 }
 
+# ---- replacements ----
+
+# page N: the array's page is saved in /tmp/page.N; same_page N: it is what was saved.
+page()
+{
+	dd if=$MD of="/tmp/page.$1" bs=4k skip="$1" count=1 iflag=direct 2> /dev/null
+}
+
+same_page()
+{
+	cp "/tmp/page.$1" /tmp/page
+	page "$1" || fail "$2: page $1 cannot be read"
+	cmp -s /tmp/page "/tmp/page.$1" || fail "$2: page $1 is not what it was"
+}
+
+# replacing I SPARE: I is replaced, slowly; its spare has more than the row at 1024.
+replacing()
+{
+	speed 1000
+	dd if=/dev/urandom of="${DISK[$2]}" bs=1M oflag=direct 2> /dev/null
+	must mdadm $MD --replace "/dev/mapper/m$1"
+	must mdadm $MD --add-spare "/dev/mapper/m$2"
+	soon 100 "m$2 gets nothing" has_row "$2"
+}
+
+has_row()
+{
+	local at
+	at=$(cat "$SYS/dev-${KNAME[$1]}/recovery_start" 2> /dev/null) || return 1
+	[ "$at" != none ] && [ "$at" -gt 1280 ]
+}
+
+# A row that a replacement could not be given is read from the member, once that can read it again.
+hole()
+{
+	build 5
+	page 400
+	table 1 failing all 1024 8
+	table 2 failing all 1024 8
+	replacing 1 $SPARE
+	bad $SPARE 1024
+	table 1 plain
+	drop_caches
+	same_page 400 "from the old member"
+	speed 1000000
+}
+
+# A row that cannot be given to one replacement is no bad block of another, which has it.
+two_holes()
+{
+	build 5
+	replacing 1 $SPARE
+	bad $SPARE
+	echo frozen > $SYS/sync_action
+	table 2 failing all 1024 8
+	table 0 failing all 1024 8
+	dd if=/dev/urandom of="${DISK[4]}" bs=1M oflag=direct 2> /dev/null
+	must mdadm $MD --replace /dev/mapper/m2
+	must mdadm $MD --add-spare /dev/mapper/m4
+	echo idle > $SYS/sync_action
+	soon 100 "m4 gets nothing" has_row 4
+	bad 4 1024
+	bad $SPARE
+	speed 1000000
+}
+
+# The superblock is slow, and nothing else.
+slow_superblock()
+{
+	echo "0 $OFFSET delay ${DISK[$1]} 0 $2"
+	echo "$OFFSET $((SECTORS[$1] - OFFSET)) linear ${DISK[$1]} $OFFSET"
+}
+
+# When a member has been replaced no write ends before the superblocks say so: in a power cut before, it
+# would be a member again.
+handed_over()
+{
+	local at=$((SIZE * 2 / 8 * 3 - 1)) state
+	build 5
+	replacing 1 $SPARE
+	table 0 slow_superblock 4000
+	speed 1000000
+	soon 100 "m1 is not replaced" grep -q faulty "$SYS/dev-${KNAME[1]}/state"
+	must dd if=/dev/urandom of=$MD bs=4k seek=$at count=1 oflag=direct
+	drop_caches
+	state=$(mdadm --examine "${DISK[0]}" | grep "Array State")
+	echo "$state"
+	case $state in
+	*": AAAA "*) ;;
+	*) fail "written, and the superblock says $state" ;;
+	esac
+}
+
+# ---- external metadata ----
+
+unrecorded()
+{
+	[ "$(wc -l < "$SYS/dev-${KNAME[1]}/unacknowledged_bad_blocks")" = "$1" ]
+}
+
+# Two bad blocks that come together are recorded one after the other, by us: no write ends before its own is.
+external()
+{
+	local i dev first second
+	build 5
+	stop_md
+	[ -b $MD ] || echo md0 > /sys/module/md_mod/parameters/new_array
+	echo external:test > $SYS/metadata_version
+	echo 5 > $SYS/level
+	echo 4 > $SYS/raid_disks
+	echo $((CHUNK * 1024)) > $SYS/chunk_size
+	echo 2 > $SYS/layout
+	echo $SIZE > $SYS/component_size
+	echo none > $SYS/resync_start
+	for i in "${MEMBERS[@]}"; do
+		cat "/sys/block/${KNAME[$i]}/dev" > $SYS/new_dev || fail "m$i"
+		dev=$SYS/dev-${KNAME[$i]}
+		echo "$OFFSET" > "$dev/offset"
+		echo $SIZE > "$dev/size"
+		echo insync > "$dev/state"
+		echo external_bbl > "$dev/state"
+		echo "$i" > "$dev/slot" || fail "m$i takes no slot"
+	done
+	echo active > $SYS/array_state || fail "the array does not start"
+	table 1 failing all 1000 8 2048 8
+	dd if=/dev/zero of=$MD bs=4k seek=349 count=1 oflag=direct 2> /dev/null &
+	first=$!
+	dd if=/dev/zero of=$MD bs=4k seek=784 count=1 oflag=direct 2> /dev/null &
+	second=$!
+	soon 100 "no bad blocks" unrecorded 2
+	cat "$SYS/dev-${KNAME[1]}/unacknowledged_bad_blocks"
+	echo active > $SYS/array_state
+	echo "$((OFFSET + 1000)) 8" > "$SYS/dev-${KNAME[1]}/bad_blocks"
+	unrecorded 1 || fail "both are recorded"
+	sleep 2
+	kill -0 $second 2> /dev/null || fail "the second write has ended"
+	echo "$((OFFSET + 2048)) 8" > "$SYS/dev-${KNAME[1]}/bad_blocks"
+	soon 100 "the writes do not end" ended $first $second
+	wait $first || fail "the first write failed"
+	wait $second || fail "the second write failed"
+	echo clear > $SYS/array_state
+}
+
+ended()
+{
+	! kill -0 "$@" 2> /dev/null
+}
+
+# ---- with a journal ----
+
+# Page 384 is what was written last.
+written_page()
+{
+	drop_caches
+	dd if=$MD bs=4k skip=384 count=1 iflag=direct 2> /dev/null |
+		cmp -s - /tmp/last || fail "$1: what was acknowledged is lost"
+}
+
+journaled()
+{
+	local words
+	mapfile -t words < <(devices "${MEMBERS[@]}" $SPARE)
+	must mdadm --assemble --run $MD "${words[@]}"
+}
+
+# Page 384 is in the journal and in the cache only, and its row has no parity any more, nor page 400.
+cached_and_lost()
+{
+	local words
+	MEMBERS=(0 1 2 3)
+	junk $((SPARE + 1)) /dev/zero
+	tables
+	mapfile -t words < <(devices "${MEMBERS[@]}")
+	must mdadm --create $MD --run --level=5 --chunk=$CHUNK --raid-devices=4 \
+		--size=$SIZE --assume-clean "${words[@]}" \
+		--write-journal /dev/mapper/m$SPARE
+	OFFSET=$(offset_of /dev/mapper/m0)
+	must dd if=/dev/urandom of=$MD bs=192K count=100 oflag=direct
+	stop_md
+	journaled
+	page 400
+	echo write-back > $SYS/journal_mode || fail "no write-back"
+	drop_caches
+	dd if=/dev/urandom of=/tmp/last bs=4k count=1 2> /dev/null
+	must dd if=/tmp/last of=$MD bs=4k seek=384 oflag=direct
+	table 1 failing all 1024 8
+	table 3 failing all 1024 8
+}
+
+# The array goes on, and what is lost is an error until it is written again.
+goes_on()
+{
+	local i
+	written_page "$1"
+	dd if=$MD of=/dev/null bs=4k skip=400 count=1 iflag=direct 2> /dev/null &&
+		fail "$1: page 400 can be read"
+	dmesg | grep -q "more of the row at member sector 1024 is lost" ||
+		fail "$1: nothing is said"
+	# More than the journal takes.
+	for _ in 1 2; do
+		must dd if=/dev/urandom of=$MD bs=192K seek=20 count=80 oflag=direct
+	done
+	whole "$1"
+	stop_md
+	table 1 plain
+	table 3 plain
+	journaled
+	written_page "$1, assembled"
+	same_page 400 "$1, can be read again"
+	must dd if=/dev/urandom of=$MD bs=192K seek=8 count=1 oflag=direct
+	no_mismatch "$1, written again"
+	for i in "${MEMBERS[@]}"; do
+		bad "$i"
+	done
+}
+
+# Two members lose a row that is cached: what can be written is, and the journal goes on.
+forgone()
+{
+	cached_and_lost
+	must timeout $PATIENCE sh -c "echo write-through > $SYS/journal_mode"
+	goes_on "written out"
+}
+
+# The same, found when the array is assembled after a crash.
+forgone_at_start()
+{
+	local i
+	cached_and_lost
+	for i in "${MEMBERS[@]}" $SPARE; do
+		dmsetup suspend --nolockfs "m$i"
+		dd if="${DISK[$i]}" of="/tmp/copy$i" bs=1M iflag=direct 2> /dev/null
+		dmsetup resume "m$i"
+	done
+	stop_md
+	dmesg -C
+	for i in "${MEMBERS[@]}" $SPARE; do
+		dd if="/tmp/copy$i" of="${DISK[$i]}" bs=1M oflag=direct 2> /dev/null
+		rm "/tmp/copy$i"
+	done
+	journaled
+	[ "$(get array_state)" != readonly ] || fail "the array is read-only"
+	goes_on "recovered"
+}
+
 # alone FUNCTION [ARGS]: not held against raid456.
 alone()
 {
@@ -344,7 +589,7 @@ for name in "$@"; do
 	# Words are arguments.
 	# shellcheck disable=SC2086
 	case $name in
-	rebuilt | too_many | *[46]) try "$name" alone $name ;;
+	rebuilt | too_many | hole | two_holes | handed_over | external | forgone* | *[46]) try "$name" alone $name ;;
 	*) try "$name" same badblocks $name ;;
 	esac
 	use "$MODULE"

@@ -47,5 +47,6 @@ def badblocks(ctx, verdicts):
     run_job(ctx, verdicts, "um", "badblocks.sh", "badblocks",
             [16] * 6 + [64],
             ["recorded 5", "recorded 6", "recorded 4", "repaired 5",
-             "healed", "too_many", "rebuilt", "no_log"],
-            timeout=600, cpus=2)
+             "healed", "too_many", "rebuilt", "no_log", "hole", "two_holes",
+             "handed_over", "external", "forgone", "forgone_at_start"],
+            timeout=900, cpus=2)
