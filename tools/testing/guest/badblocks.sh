@@ -345,7 +345,7 @@ same_page()
 	cmp -s /tmp/page "/tmp/page.$1" || fail "$2: page $1 is not what it was"
 }
 
-# replacing I SPARE: I is replaced, slowly; its spare has more than the row at 1024.
+# replacing I SPARE: I is replaced, slowly; its spare has more than the row at 1024, and md knows.
 replacing()
 {
 	speed 1000
@@ -358,6 +358,8 @@ replacing()
 has_row()
 {
 	local at
+	# Has md write how far it is.
+	echo -failfast > "$SYS/dev-${KNAME[$1]}/state"
 	at=$(cat "$SYS/dev-${KNAME[$1]}/recovery_start" 2> /dev/null) || return 1
 	[ "$at" != none ] && [ "$at" -gt 1280 ]
 }
