@@ -440,7 +440,7 @@ external()
 	stop_md
 	[ -b $MD ] || echo md0 > /sys/module/md_mod/parameters/new_array
 	echo external:test > $SYS/metadata_version
-	echo 5 > $SYS/level
+	echo raid5 > $SYS/level
 	echo 4 > $SYS/raid_disks
 	echo $((CHUNK * 1024)) > $SYS/chunk_size
 	echo 2 > $SYS/layout
