@@ -306,8 +306,7 @@ impl Journal {
             self.lack_memory();
             return Err(PlaceError::NoSpace);
         }
-        let early =
-            parity == 0 && data > 0 && !guard.has_spare() && self.may_end_early(work, row);
+        let early = parity == 0 && data > 0 && !guard.has_spare() && self.may_end_early(work, row);
         let wait = match early {
             true => WaitFor::Ordered,
             false => WaitFor::Stable,

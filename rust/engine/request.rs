@@ -198,7 +198,8 @@ impl Array {
             let n = core::cmp::min(room, bio.sectors().wrapping_sub(offset));
             let (sector, slot) = self.geo.map(ArraySector::new(at));
             let end = sector.get().wrapping_add(u64::from(n));
-            if self.members.reader(slot.index(), end).is_none() {
+            let reader = self.members.reader(slot.index(), end, (sector.get(), n));
+            if reader.is_none() {
                 return true;
             }
             offset = offset.wrapping_add(n);
