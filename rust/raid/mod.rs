@@ -12,6 +12,7 @@ pub(crate) mod hold;
 pub(crate) mod mask;
 pub(crate) mod pace;
 mod plan;
+mod short;
 pub(crate) mod spare;
 pub(crate) mod stripe;
 pub(crate) mod units;
