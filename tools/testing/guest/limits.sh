@@ -313,6 +313,8 @@ hotplug()
 	create 5 5 64 - $SIZE --assume-clean "${words[@]}"
 	[ "$1" = none ] || echo "$1" > $SYS/journal_mode || fail "no $1"
 	sync_now repair
+	# Of what the disks hold of an earlier array the writer knows nothing.
+	must dd if=/dev/zero of=$MD bs=1M count=$SPAN_MIB oflag=direct
 	put --seed "$SEED" --span ${SPAN_MIB}M --threads 4 --ops 20
 	write_rounds --fsync 2
 	for ((n = 0; n < ${TOGGLES:-20}; n++)); do
