@@ -42,8 +42,18 @@ if [ -f /lab/raid5c.ko ]; then
 fi
 lsmod | grep -E '^raid(5c|456) '
 failed=
+# Some tests take an hour, and are silent.
+progress()
+{
+    while sleep 60; do
+        echo "mdadm-test: $1: $((SECONDS - begin)) s," \\
+            "$(grep -c '^+ mdadm' /var/tmp/log) commands, the last:" \\
+            "$(grep '^+ mdadm' /var/tmp/log | tail -n 1)"
+    done
+}
 for name in "$@"; do
     begin=$SECONDS
+    progress "$name" &
     if ./test --tests="$name" --logdir=/tmp/mdadm-logs --save-logs \\
         --keep-going; then
         result=pass
@@ -52,6 +62,7 @@ for name in "$@"; do
         failed="$failed $name"
         tail -n 60 /tmp/mdadm-logs/*"$name"* 2>/dev/null
     fi
+    kill $!
     echo "mdadm-test: $name: $result in $((SECONDS - begin)) s"
 done
 lsmod | grep -E '^raid(5c|456) '
