@@ -47,8 +47,8 @@ progress()
 {
     while sleep 60; do
         echo "mdadm-test: $1: $((SECONDS - begin)) s," \\
-            "$(grep -c '^+ mdadm' /var/tmp/log) commands, the last:" \\
-            "$(grep '^+ mdadm' /var/tmp/log | tail -n 1)"
+            "$(grep -c '^[+]* mdadm ' /var/tmp/log) commands, the last:" \\
+            "$(grep '^[+]* mdadm ' /var/tmp/log | tail -n 1)"
     done
 }
 for name in "$@"; do
