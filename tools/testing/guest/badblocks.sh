@@ -69,8 +69,7 @@ acknowledged()
 {
 	local i left
 	for i in "${MEMBERS[@]}"; do
-		left=$(cat "$SYS/dev-${KNAME[$i]}/unacknowledged_bad_blocks" \
-			2> /dev/null)
+		left=$(get "dev-${KNAME[$i]}/unacknowledged_bad_blocks" 2> /dev/null)
 		[ -z "$left" ] || return 1
 	done
 }
@@ -83,7 +82,7 @@ pages()
 		count = $2 == "for" ? $3 : $2
 		for (n = 0; n < count; n += 8)
 			print $1 - offset + n
-	}' | sort -n
+	}'
 }
 
 # seen: members, and what is bad of them.
@@ -92,15 +91,15 @@ seen()
 {
 	local i dir
 	echo "degraded: $(get degraded)"
+	drop_caches
 	for i in "${MEMBERS[@]}"; do
-		dir=$SYS/dev-${KNAME[$i]}
-		[ -d "$dir" ] || {
+		dir=dev-${KNAME[$i]}
+		[ -d "$SYS/$dir" ] || {
 			echo "m$i is out"
 			continue
 		}
-		echo "m$i, role $(cat "$dir/slot"): $(cat "$dir/state")"
-		echo "sysfs:" $(pages < "$dir/bad_blocks")
-		drop_caches
+		echo "m$i, role $(get "$dir/slot"): $(get "$dir/state")"
+		echo "sysfs:" $(pages < "$SYS/$dir/bad_blocks")
 		echo "superblock:" $(mdadm --examine-badblocks "/dev/mapper/m$i" |
 			pages)
 	done
@@ -110,7 +109,7 @@ seen()
 look()
 {
 	wait_idle
-	soon 100 "bad blocks are not acknowledged" acknowledged
+	soon $((100 * SLOWER)) "bad blocks are not acknowledged" acknowledged
 	seen 2>&1 | tee "$OUT/$module/$1"
 }
 

@@ -161,7 +161,7 @@ neighbours()
 	must $ACK write $INITIAL --dev $MD --log "$LOG" --seed "$SEED" \
 		--span $span --threads 4 --ops 50
 	$ACK write $INITIAL --resume --dev $MD --log "$LOG" \
-		--span $span --threads 4 --seconds 4 --read 20 --fua 3 \
+		--span $span --threads 4 --seconds $((4 * SLOWER)) --read 20 --fua 3 \
 		> /tmp/writer 2>&1 &
 	writer=$!
 	while kill -0 $writer 2> /dev/null; do

@@ -21,6 +21,9 @@ um) PATIENCE=60 HUNG=20 ;;
 debug) PATIENCE=600 HUNG=120 ;;
 *) PATIENCE=240 HUNG=20 ;;
 esac
+# How many times slower than user-mode Linux: for tests that last some seconds, or must
+# be through before something else is.
+SLOWER=$((PATIENCE / 60))
 export DM_DISABLE_UDEV=1
 failures=0
 
@@ -182,6 +185,28 @@ get()
 {
 	cat "$SYS/$1"
 }
+
+# From now on, `get` and `sleep` are no processes: one takes user-mode Linux some 50 ms, and
+# the debug kernel a second.
+few_processes()
+{
+	get()
+	{
+		local lines
+		mapfile lines < "$SYS/$1" && printf '%s' "${lines[@]}"
+	}
+
+	sleep()
+	{
+		! read -rt "$1" -u 7
+	}
+
+	rm -f /tmp/nap
+	mkfifo /tmp/nap
+	exec 7<> /tmp/nap
+}
+
+[ "${LAB_KIND:-um}" != debug ] || few_processes
 
 stop_md()
 {

@@ -22,20 +22,7 @@ declare -A CELL
 NOTES=()
 number=0
 
-# A process takes user-mode Linux some 50 ms: so no cat, no sleep.
-get()
-{
-	local text
-	read -r text < "$SYS/$1" && echo "$text"
-}
-
-rm -f /tmp/nap
-mkfifo /tmp/nap
-exec 7<> /tmp/nap
-sleep()
-{
-	! read -rt "$1" -u 7
-}
+few_processes
 
 # ---- the array; MEMBERS are the disks it has ----
 

@@ -166,7 +166,7 @@ unchanged()
 # load SECONDS: writers, meanwhile; until `reap`.
 load()
 {
-	background --resume --seconds "$1" --read 20 --fua 3
+	background --resume --seconds $(($1 * SLOWER)) --read 20 --fua 3
 }
 
 # Out and in again, under a writer.
@@ -256,10 +256,13 @@ crash()
 
 # ---- spares ----
 
-# A spare waits, takes over, and what it replaced is a spare later.
+# spares LEVEL N...: a spare waits, takes over, and what it replaced is a spare later.
 spares()
 {
-	local level=$1 lost=("${@:2}") disk
+	local level=$1 lost=() disk n
+	for n in "${@:2}"; do
+		lost+=("${DISK[$n]}")
+	done
 	must mdadm --create $MD --run --level="$level" --raid-devices=4 \
 		--spare-devices=2 --size=$SIZE --chunk=64 --force --bitmap=none \
 		"${DISK[@]:0:6}"
@@ -290,7 +293,7 @@ target_dies()
 	local n
 	ready 5 --bitmap=none
 	must mdadm $MD --fail "${DISK[1]}"
-	speed 4000
+	speed $((4000 / SLOWER))
 	for n in 4 5; do
 		must mdadm $MD --add "${DISK[$n]}"
 		sleep 1

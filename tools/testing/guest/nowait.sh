@@ -46,7 +46,7 @@ some_are()
 # busy: an array that was just written is not called clean at once.
 busy()
 {
-	echo 30 > $SYS/safe_mode_delay || fail "no safe_mode_delay"
+	echo $((30 * SLOWER)) > $SYS/safe_mode_delay || fail "no safe_mode_delay"
 	must dd if=$MD of=/tmp/page bs=4k count=1 iflag=direct
 	must dd if=/tmp/page of=$MD bs=4k count=1 oflag=direct
 	[ "$(get array_state)" = active ] || fail "it is $(get array_state)"
@@ -165,11 +165,12 @@ stuck()
 			2> /dev/null &
 		writers+=($!)
 	done
-	sleep 2
+	# Until all of them wait.
+	sleep $((2 * SLOWER))
 	if [ "$1" = quiesced ]; then
 		echo 0 > $SYS/suspend_lo &
 		writers+=($!)
-		sleep 1
+		sleep $SLOWER
 	fi
 	python3 /lab/guest/nowait.py $MD /tmp/model "$SEED" write:0:4096:4:20 \
 		read:0:4096:4:100 > /tmp/now 2>&1

@@ -108,7 +108,7 @@ suspended_under_load()
 {
 	local n=0
 	create 5 4 64 - $SIZE --force
-	background --seed "$SEED" --span 48M --threads 6 --seconds 5 --read 20 \
+	background --seed "$SEED" --span 48M --threads 6 --seconds $((5 * SLOWER)) --read 20 \
 		--fua 3
 	while kill -0 $writer 2> /dev/null; do
 		echo 1000 > $SYS/suspend_lo
@@ -133,7 +133,7 @@ suspended_under_load()
 frozen()
 {
 	junk 6
-	speed 4000
+	speed $((4000 / SLOWER))
 	create 5 4 64 - $SIZE --force
 	sleep 1
 	echo frozen > $SYS/sync_action
@@ -176,7 +176,7 @@ unsynced()
 	grown) size=$((SIZE / 4)) options+=(--assume-clean) ;;
 	esac
 	junk 6
-	speed 1000
+	speed $((1000 / SLOWER))
 	create "$1" $(($1 == 6 ? 6 : 4)) 64 - $size "${options[@]}"
 	echo frozen > $SYS/sync_action
 	case ${2:-} in
@@ -186,7 +186,7 @@ unsynced()
 		echo repair > $SYS/sync_action
 		speed 1000000
 		wait_idle
-		speed 1000
+		speed $((1000 / SLOWER))
 		echo frozen > $SYS/sync_action
 		must mdadm --grow $MD --size=$SIZE
 		;;
@@ -212,7 +212,7 @@ window()
 	echo 16384 > $SYS/sync_max
 	must mdadm $MD --add "${DISK[1]}"
 	until [ "$(get sync_completed)" = "16384 / $((SIZE * 2))" ]; do
-		[ $n -lt 100 ] || fail "at $(get sync_completed)"
+		[ $n -lt $((100 * SLOWER)) ] || fail "at $(get sync_completed)"
 		sleep 0.1
 		n=$((n + 1))
 	done

@@ -133,6 +133,10 @@ class Context:
         """Return the count for this run: reduced, or the issue's own."""
         return full if self.full else normal
 
+    def cases(self, all_, few):
+        """Return the cases for this run: the debug kernel is slow."""
+        return few if self.debug and not self.full else all_
+
 
 def machine(ctx, kind, name, disks, memory_mb=None, cpus=None, module=True,
             udev=False):

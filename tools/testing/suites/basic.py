@@ -36,6 +36,7 @@ def raid6(ctx, verdicts):
     if ctx.full:
         specs = [f"{n}:{chunk}:{layout}" for n in (4, 5, 6, 7)
                  for chunk in CHUNKS for layout in LAYOUTS_6]
+    specs = ctx.cases(specs, ["5:64:left-symmetric"])
     for i in range(0, len(specs), 60):
         run_job(ctx, verdicts, "um", "raid6.sh", f"raid6-{i}",
                 [24] * 7 + [64], specs[i:i + 60], timeout=1800, cpus=2,
@@ -44,9 +45,7 @@ def raid6(ctx, verdicts):
 
 def basic(ctx, verdicts):
     """All shapes, at native speed; a few on the debug kernel."""
-    specs = _matrix(ctx.full)
-    if ctx.debug and not ctx.full:
-        specs = ["5:4:64:-", "5:2:4:-", "4:3:512:-"]
+    specs = ctx.cases(_matrix(ctx.full), ["5:4:64:-", "5:2:4:-", "4:3:512:-"])
     for i in range(0, len(specs), 60):
         run_job(ctx, verdicts, "um", "basic.sh", f"basic-{i}",
                 [24] * 6 + [64], specs[i:i + 60], timeout=1800,

@@ -8,9 +8,13 @@ from .base import run_job
 # Five members, a spare, a second log, a journal; the log.
 DISKS = [16] * 6 + [48, 16, 64]
 
+# On the debug kernel, at one level each.
+FEW = "dead-sectors-on-two replaced pulled-during-replace"
+
 
 def _table(ctx, verdicts, name, levels, env, timeout=900):
     """Run the faults of a machine; print its table."""
+    env = {**env, **ctx.cases({}, {"FAULTS": FEW})}
     run_job(ctx, verdicts, "um", "matrix.sh", name, DISKS, levels,
             timeout=timeout, cpus=2, env=env)
     text = (ctx.logs / f"{name}.log").read_text(errors="replace")
@@ -21,7 +25,8 @@ def _table(ctx, verdicts, name, levels, env, timeout=900):
 
 def matrix(ctx, verdicts):
     """Faults by levels, as a table; what is planted turns cells to FAIL."""
-    _table(ctx, verdicts, "matrix", ["4", "5", "6"], {"CONTROL": 1})
+    _table(ctx, verdicts, "matrix", ctx.cases(["4", "5", "6"], ["6"]),
+           ctx.cases({"CONTROL": 1}, {}))
 
 
 def _journal(ctx, verdicts, mode, level):

@@ -26,8 +26,8 @@ def _old(stages):
     except OSError:
         return {}
     words = [line.split() for line in lines]
-    return {w[0]: line for w, line in zip(words, lines)
-            if w and w[0] in stages}
+    return {w[0]: f"{w[0]:17}{line[len(w[0]):].lstrip()}"
+            for w, line in zip(words, lines) if w and w[0] in stages}
 
 
 def record(ctx, stages, name, verdicts, seconds):
@@ -35,7 +35,7 @@ def record(ctx, stages, name, verdicts, seconds):
     lines = _old(stages)
     total, bad = len(verdicts.cases), verdicts.count("FAIL")
     module = results.last_commit("rust", "include", "Kbuild", repo=ctx.source)
-    lines[name] = (f"{name:15}{'FAIL' if bad else 'ok':6}"
+    lines[name] = (f"{name:17}{'FAIL' if bad else 'ok':6}"
                    f"{verdicts.count('ok'):3} of {total:3}{seconds:7.0f} s  "
                    f"{ctx.seed:5}  {'full' if ctx.full else 'few':8}"
                    f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())}  "
@@ -49,7 +49,7 @@ def record(ctx, stages, name, verdicts, seconds):
             "ok:      no report in the kernel's log, lockdep at work to the end,",
             "         nothing leaked (reports: every report is seen)",
             "module:  the last commit that changed it; +: with changes", "",
-            f"{'stage':15}{'':6}{'cases':>10}{'time':>9}  {'seed':>5}  "
+            f"{'stage':17}{'':6}{'cases':>10}{'time':>9}  {'seed':>5}  "
             f"{'counts':8}{'UTC':16}  module",
             *(lines[stage] for stage in stages if stage in lines)]
     RESULTS.write_text("\n".join(text) + "\n", encoding="utf-8")

@@ -13,23 +13,18 @@ FEW = ("initial", "mismatch", "check_under_load", "dying")
 FEW_JOURNAL = ("rebuild_under_load", "rebuild_resumed", "two_dead")
 
 
-def _cases(ctx, few):
-    """The cases of a run."""
-    return few if ctx.debug and not ctx.full else CASES
-
-
 def sync(ctx, verdicts):
     """Resync, check, repair and rebuild: stopped, resumed, under load."""
     for seed in range(ctx.pick(1, 10)):
         run_job(ctx, verdicts, "um", "sync.sh", f"sync-{seed}",
-                [64] * 5 + [64, 64], _cases(ctx, FEW), timeout=900, cpus=2,
+                [64] * 5 + [64, 64], ctx.cases(CASES, FEW), timeout=900, cpus=2,
                 env={"SEED": ctx.seed + seed})
 
 
 def sync_journal(ctx, verdicts):
     """The same with a journal."""
     run_job(ctx, verdicts, "um", "sync.sh", "sync-journal",
-            [64] * 5 + [64, 64], _cases(ctx, FEW_JOURNAL), timeout=900,
+            [64] * 5 + [64, 64], ctx.cases(CASES, FEW_JOURNAL), timeout=900,
             cpus=2, env={"JOURNAL": 1})
 
 
@@ -42,11 +37,14 @@ def readerr(ctx, verdicts):
             timeout=600, cpus=2)
 
 
+BADBLOCKS = ("recorded 5", "recorded 6", "recorded 4", "repaired 5", "healed",
+             "too_many", "rebuilt", "no_log", "hole", "two_holes",
+             "handed_over", "external", "forgone", "forgone_at_start")
+FEW_BADBLOCKS = ("recorded 6", "too_many", "rebuilt")
+
+
 def badblocks(ctx, verdicts):
     """Sectors of several members that take nothing become bad blocks."""
     run_job(ctx, verdicts, "um", "badblocks.sh", "badblocks",
-            [16] * 6 + [64],
-            ["recorded 5", "recorded 6", "recorded 4", "repaired 5",
-             "healed", "too_many", "rebuilt", "no_log", "hole", "two_holes",
-             "handed_over", "external", "forgone", "forgone_at_start"],
+            [16] * 6 + [64], ctx.cases(BADBLOCKS, FEW_BADBLOCKS),
             timeout=900, cpus=2)
