@@ -394,12 +394,21 @@ replaced()
 	heal
 }
 
+# What was set of the array is gone with it, and while a sync runs, sync_max is not to be
+# lowered: so what is left takes minutes.
 assemble_replacing()
 {
+	local limit=/proc/sys/dev/raid/speed_limit
 	stop_md
+	echo 10 > ${limit}_min
+	echo 10 > ${limit}_max
 	# shellcheck disable=SC2046
 	must mdadm --assemble --run $MD \
 		$(devices "${MEMBERS[@]}" $SPARE) $(journal_words)
+	echo 10 > $SYS/sync_speed_min
+	echo 10 > $SYS/sync_speed_max
+	echo 200000 > ${limit}_max
+	echo 1000 > ${limit}_min
 	set_mode
 }
 
