@@ -16,7 +16,8 @@ LAB := tools/lab/lab $(if $(SERIES),--series $(SERIES)) \
 export INSTALL_MOD_PATH
 export PYTHONDONTWRITEBYTECODE := 1
 
-# Tests that the module has to pass.
+# Tests that the module has to pass. 01raid6integ has to be asked for, with --timeout 5400: it has 195
+# rebuilds, and after each it sleeps for 9 seconds.
 MDADM_TESTS ?= 00raid4 00raid5 00raid5-zero 00raid6 01r5fail 01r5integ 01replace \
 	03r5assem 03r5assemV1 04r5swap 05r5-internalbitmap 19raid6check \
 	19repair-does-not-destroy
