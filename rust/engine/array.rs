@@ -54,6 +54,10 @@ const _: () = {
 /// Default number of rows per member that the cache may hold.
 pub(crate) const DEFAULT_ROWS: usize = 256;
 
+/// The cache may grow to this many rows per member while there is work, as long as nobody says how
+/// many there may be.
+const BUSY_ROWS: usize = 1024;
+
 /// Stripes that the cache may have, however few their pages are.
 const MAX_STRIPES: usize = 1024;
 
@@ -160,7 +164,7 @@ impl Array {
     pub(crate) fn new(mddev: &Mddev, geo: Geometry) -> Result<Arc<Self>> {
         let disks = usize::try_from(geo.raid_disks())?;
         let members = Members::new(disks)?;
-        let pages = DEFAULT_ROWS.checked_mul(disks).ok_or(EINVAL)?;
+        let pages = BUSY_ROWS.checked_mul(disks).ok_or(EINVAL)?;
         let queue = Worklist::new()?;
         let mddev = mddev.to_ref();
         let array = Arc::pin_init(
@@ -478,9 +482,12 @@ impl Array {
                 self.write_out_all();
             }
         }
-        // md has it run also when nothing was written for a moment (`safemode_delay`):
-        // what the last requests took beyond the limit is dropped.
-        self.cache.has_room();
+        // md has it run also when nothing was written for a moment (`safemode_delay`): what the cache
+        // has taken beyond `stripe_cache_size` is dropped.
+        if self.cache.active() == 0 {
+            let pages = self.cache_rows().saturating_mul(self.members.len());
+            self.cache.shrink_to(pages);
+        }
     }
 
     /// Has stripes handled that waited for md to record something.

@@ -152,8 +152,13 @@ impl Cache {
     /// Changes the number of pages that new work may take the cache to.
     pub(crate) fn set_limit(&self, pages: usize) {
         self.budget.set_limit(pages);
-        while self.budget.is_over() && self.evict_one() {}
+        self.shrink_to(pages);
         self.notify();
+    }
+
+    /// Drops idle stripes until there are no more pages than that, if it can.
+    pub(crate) fn shrink_to(&self, pages: usize) {
+        while self.budget.pages() > pages && self.evict_one() {}
     }
 
     fn shard(&self, index: u64) -> Option<&SpinLock<Shard>> {

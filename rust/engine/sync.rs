@@ -77,7 +77,8 @@ impl Array {
     /// Stripes that a sync may have in flight: half of the cache is left to others.
     fn syncs_at_once(&self) -> usize {
         let rows = usize::try_from(self.strip.get() / 8).unwrap_or(usize::MAX);
-        let half = self.cache_rows() / 2;
+        let (_, (_, pages)) = self.cache.load();
+        let half = pages.checked_div(self.members.len()).unwrap_or(0) / 2;
         half.checked_div(rows).unwrap_or(0).clamp(1, IN_FLIGHT)
     }
 

@@ -33,6 +33,7 @@ normal()
 		-e '/Checksum/s/:.*/: SUM/; /Events/s/:.*/: N/' \
 		-e '/(sync_speed|last_sync_action|stripe_cache_active):/d' \
 		-e '/bitmap.can_clear:/d' \
+		-e 's/bitmap: [0-9]+(\/[0-9]+ pages) .[0-9]+KB./bitmap: N\1/' \
 		-e 's/resync_start:[0-9]+/resync_start:N/' \
 		-e 's/[0-9]+K\/sec/SPEED/; s/finish=[^ ]+/finish=/' \
 		-e 's/copied, .*/copied/'
