@@ -11,6 +11,8 @@ mod apply;
 mod mask;
 #[path = "../../../../../rust/raid/plan.rs"]
 mod plan;
+#[path = "../../../../../rust/raid/short.rs"]
+mod short;
 #[path = "../../../../../rust/raid/stripe.rs"]
 mod stripe;
 #[path = "../../../../../rust/raid/writeback.rs"]
