@@ -426,12 +426,20 @@ handed_over()
 
 # ---- external metadata ----
 
+# unrecorded SECTOR: it is a bad block that nobody has recorded yet; while we say, as whoever keeps
+# external metadata has to, that the array is written.
 unrecorded()
 {
-	[ "$(wc -l < "$SYS/dev-${KNAME[1]}/unacknowledged_bad_blocks")" = "$1" ]
+	echo active > $SYS/array_state
+	grep -q "^$((OFFSET + $1)) " "$SYS/dev-${KNAME[1]}/unacknowledged_bad_blocks"
 }
 
-# Two bad blocks that come together are recorded one after the other, by us: no write ends before its own is.
+record()
+{
+	echo "$((OFFSET + $1)) 8" > "$SYS/dev-${KNAME[1]}/bad_blocks"
+}
+
+# Bad blocks are recorded by us: no write ends, nor begins, before that.
 external()
 {
 	local i dev first second
@@ -458,16 +466,17 @@ external()
 	table 1 failing all 1000 8 2048 8
 	dd if=/dev/zero of=$MD bs=4k seek=349 count=1 oflag=direct 2> /dev/null &
 	first=$!
+	soon 100 "no bad block" unrecorded 1000
 	dd if=/dev/zero of=$MD bs=4k seek=784 count=1 oflag=direct 2> /dev/null &
 	second=$!
-	soon 100 "no bad blocks" unrecorded 2
-	cat "$SYS/dev-${KNAME[1]}/unacknowledged_bad_blocks"
-	echo active > $SYS/array_state
-	echo "$((OFFSET + 1000)) 8" > "$SYS/dev-${KNAME[1]}/bad_blocks"
-	unrecorded 1 || fail "both are recorded"
-	sleep 2
+	sleep 1
+	kill -0 $first 2> /dev/null || fail "the first write has ended"
+	! unrecorded 2048 || fail "the second write has begun"
+	record 1000
+	soon 100 "no second bad block" unrecorded 2048
+	sleep 1
 	kill -0 $second 2> /dev/null || fail "the second write has ended"
-	echo "$((OFFSET + 2048)) 8" > "$SYS/dev-${KNAME[1]}/bad_blocks"
+	record 2048
 	soon 100 "the writes do not end" ended $first $second
 	wait $first || fail "the first write failed"
 	wait $second || fail "the second write failed"
