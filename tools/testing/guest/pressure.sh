@@ -79,16 +79,29 @@ def tell(page):
     for n in range(200):
         for i in range(BLOCKS):
             if page[:32] == hashlib.sha256(f"file{n} {i}".encode()).digest():
-                return f"file{n}:{i}" + ("" if page == page[:32] * 128 else " in part")
+                return f"file{n}:{i}" + ("" if page == page[:32] * 32 else " in part")
     return page[:16].hex()
 def check(name):
     with open(f"{where}/{name}", "rb", buffering=0) as file:
         for i in range(BLOCKS):
-            found, wanted = file.read(65536), block(name, i)
+            wanted, found = block(name, i), b""
+            # Less than was asked for may come where memory is short.
+            while len(found) < 65536:
+                more = file.read(65536 - len(found))
+                if not more:
+                    break
+                found += more
             if found != wanted:
-                pages = [found[at:at + 4096] for at in range(0, 65536, 4096)]
-                print(name, i, [tell(page) for page in pages], flush=True)
+                print(name, i, len(found), "bytes, in 1-KiB pieces:",
+                      [tell(found[at:at + 1024]) for at in range(0, 65536, 1024)])
+                again(name, i, "from the page cache")
+                os.system("echo 3 > /proc/sys/vm/drop_caches")
+                again(name, i, "from the disk")
                 sys.exit(f"{name}: block {i} is not what was written")
+def again(name, i, what):
+    with open(f"{where}/{name}", "rb", buffering=0) as file:
+        file.seek(i * 65536)
+        print("again", what, file.read(65536) == block(name, i), flush=True)
 if mode == "write":
     end, n = time.monotonic() + seconds, 0
     while time.monotonic() < end:
@@ -143,7 +156,10 @@ within()
 		[ $SECONDS -lt $end ] || hung "$name: $*"
 		sleep 0.2
 	done
-	wait $pid || fail "$* ended with $?: $(tail -n 2 /tmp/within)"
+	wait $pid || {
+		cat /tmp/within
+		fail "$* ended with $?: $(tail -n 2 /tmp/within)"
+	}
 	cat /tmp/within
 }
 
