@@ -426,11 +426,9 @@ handed_over()
 
 # ---- external metadata ----
 
-# unrecorded SECTOR: it is a bad block that nobody has recorded yet; while we say, as whoever keeps
-# external metadata has to, that the array is written.
+# unrecorded SECTOR: it is a bad block that nobody has recorded yet.
 unrecorded()
 {
-	echo active > $SYS/array_state
 	grep -q "^$((OFFSET + $1)) " "$SYS/dev-${KNAME[1]}/unacknowledged_bad_blocks"
 }
 
@@ -439,10 +437,19 @@ record()
 	echo "$((OFFSET + $1)) 8" > "$SYS/dev-${KNAME[1]}/bad_blocks"
 }
 
+# Who keeps external metadata has to say that the array is written, whenever it is to be.
+keep()
+{
+	while :; do
+		[ "$(cat $SYS/array_state)" != write-pending ] || echo active > $SYS/array_state
+		sleep 0.05
+	done
+}
+
 # Bad blocks are recorded by us: no write ends, nor begins, before that.
 external()
 {
-	local i dev first second
+	local i dev first second keeper
 	build 5
 	stop_md
 	[ -b $MD ] || echo md0 > /sys/module/md_mod/parameters/new_array
@@ -463,6 +470,8 @@ external()
 		echo "$i" > "$dev/slot" || fail "m$i takes no slot"
 	done
 	echo active > $SYS/array_state || fail "the array does not start"
+	keep &
+	keeper=$!
 	table 1 failing all 1000 8 2048 8
 	dd if=/dev/zero of=$MD bs=4k seek=349 count=1 oflag=direct 2> /dev/null &
 	first=$!
@@ -480,6 +489,7 @@ external()
 	soon 100 "the writes do not end" ended $first $second
 	wait $first || fail "the first write failed"
 	wait $second || fail "the second write failed"
+	kill $keeper
 	echo clear > $SYS/array_state
 }
 

@@ -39,9 +39,7 @@ def readerr(ctx, verdicts):
 
 BADBLOCKS = ("recorded 5", "recorded 6", "recorded 4", "repaired 5", "healed",
              "too_many", "rebuilt", "no_log", "hole", "two_holes",
-             "handed_over", "forgone", "forgone_at_start")
-# Not "external": there the writes may not end when user space has recorded
-# their bad blocks. A timer that looks again did not mend it.
+             "handed_over", "external", "forgone", "forgone_at_start")
 FEW_BADBLOCKS = ("recorded 6", "too_many", "rebuilt")
 
 
