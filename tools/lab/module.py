@@ -51,7 +51,10 @@ def sync_sources(repo, out):
             target.write_bytes(data)
     for name in set(old) - set(new):
         (out / name).unlink(missing_ok=True)
-    manifest.write_text(json.dumps(new))
+    # A build may be killed at any moment.
+    torn = manifest.with_suffix(".new")
+    torn.write_text(json.dumps(new))
+    torn.replace(manifest)
     if "Kbuild" not in new:
         raise LabError(f"no Kbuild in {repo}")
 
