@@ -212,6 +212,10 @@ impl Strip {
             RowMask::EMPTY
         };
         let level = twin.filter(|t| t.access == Access::Full);
+        if level.is_some() && self.twin != Twin::Level {
+            // The twin is read from now on: what the member could not read may be there.
+            self.read_error = self.read_error & (self.uptodate | self.op_result);
+        }
         self.twin = match (twin, level) {
             (None, _) => Twin::None,
             (Some(_), None) => Twin::Behind,

@@ -278,6 +278,29 @@ fn each_row_is_read_from_who_has_it() {
     assert_eq!(stripe.strips[0].act.twin, hole | dead);
 }
 
+/// A bad block of the old member is read from its replacement once that is level, unless it is bad there too.
+#[test]
+fn a_level_twin_is_asked_what_the_member_cannot_tell() {
+    let row = RowMask::single(0);
+    let worth = |access, bad| Worth {
+        access,
+        bad,
+        skip: false,
+    };
+    for bad in [NONE, row] {
+        let mut stripe = Stripe::new();
+        stripe.strips[2].access = Access::Missing;
+        for twin in [Access::WriteOnly, Access::Full] {
+            let twin = worth(twin, bad);
+            stripe.strips[0].note(worth(Access::Full, row), Some(twin));
+        }
+        stripe.st.attach_read(&mut stripe.strips, 0, row);
+        stripe.plan();
+        let act = stripe.strips[0].act;
+        assert_eq!((act.read, act.fail_read), (row.minus(bad), bad));
+    }
+}
+
 /// A twin that fails and is gone needs nothing any more: the row that was to be copied is as it should be,
 /// and nobody else's copy of it is given up.
 #[test]
