@@ -66,6 +66,11 @@ bits_of()
 		sed -n 's/.*chunks), \([0-9]*\) dirty.*/\1/p'
 }
 
+bits_set()
+{
+	[ "$(bits_of /dev/mapper/m0)" -gt 0 ]
+}
+
 # rebuilt DISK COMMAND: how many sectors of the disk that writes is REBUILT; BITS were set.
 rebuilt()
 {
@@ -230,6 +235,7 @@ crash()
 	put --seed "$SEED" --ops 60 --threads 8 --span 4M
 	bits_gone
 	load 30
+	soon 200 "the writer sets no bit" bits_set
 	for n in 0 2 1; do
 		dmsetup suspend --nolockfs m$n
 	done
