@@ -46,7 +46,7 @@ use kernel::{
     new_mutex, new_spinlock,
     prelude::*,
     sync::{
-        atomic::{Atomic, Full},
+        atomic::{Acquire, Atomic, Full},
         Arc, Mutex, SpinLock,
     },
 };
@@ -543,6 +543,8 @@ impl Journal {
             Err(_) if lacking => {
                 self.unissued.xchg(1, Full);
                 self.want_memory();
+                // It waits for this unit no more.
+                self.flush();
             }
             Err(_) => self.unit_written(io, false),
         }
@@ -601,6 +603,10 @@ impl Journal {
         }
         // What needs no flush first.
         self.release_early();
+        if self.volatile && ok {
+            // For the flush to have it, too.
+            self.commit_if_idle();
+        }
         self.flush();
         self.release();
         self.commit_soon();
@@ -638,13 +644,18 @@ impl Journal {
         if let Some(due) = self.spares.lock().take_flush() {
             return Some(due);
         }
+        // A unit that could not be issued may need what the flush sets free.
+        let rows = match self.unissued.load(Acquire) {
+            0 => FlushFor::Group,
+            _ => FlushFor::Rows,
+        };
         let mut state = self.state.lock();
         let newest = state.waiters.newest();
         let users = [barrier, newest].map(|b| b.map(FlushFor::RowsAnd));
         let mut wants = users.into_iter().flatten();
         let ticket = wants
             .find_map(|want| state.log.next_flush(want))
-            .or_else(|| state.log.next_flush(FlushFor::Rows))?;
+            .or_else(|| state.log.next_flush(rows))?;
         drop(state);
         Some((ticket, Array::enter_now(&self.array)))
     }

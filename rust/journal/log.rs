@@ -81,7 +81,10 @@ pub(crate) enum WaitFor {
 pub(crate) enum FlushFor {
     /// Rows that wait for it; other units ride along but are no reason to flush.
     Rows,
-    /// These, and what a user's flush waits for.
+    /// The same, with the units that are being written when it is first wanted: one flush for all of them,
+    /// where each would have its own as it ends. The shell asks again when any of them is written.
+    Group,
+    /// The same, and what a user's flush waits for, which is flushed at once.
     RowsAnd(Barrier),
     /// Everything that is written, such as when the log is to become idle.
     Everything,
@@ -133,6 +136,8 @@ pub(crate) struct Log<U> {
     /// The first unit that was not looked at for that; may lie before `stable`.
     next_to_order: u64,
     flushes: u8,
+    /// The first unit that the next flush for a group does not wait for, once that is wanted.
+    group_end: Option<u64>,
     failed_from: Option<u64>,
     starved: bool,
     /// The same, and there might have been but for what was granted and not used.
@@ -172,6 +177,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             acked_end: head.seq,
             next_to_order: head.seq,
             flushes: 0,
+            group_end: None,
             failed_from: None,
             starved: false,
             crowded: false,
@@ -236,7 +242,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             return None;
         }
         let others = match want {
-            FlushFor::Rows => false,
+            FlushFor::Rows | FlushFor::Group => false,
             FlushFor::RowsAnd(barrier) => self.is_uncovered(barrier),
             FlushFor::Everything => true,
         };
@@ -244,9 +250,24 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         if !others && !self.failed() && !self.is_awaited(self.covered, self.ordered) {
             return None;
         }
+        if !others && want != FlushFor::Rows && !self.failed() && self.is_gathering() {
+            return None;
+        }
+        self.group_end = None;
         self.flushes = self.flushes.saturating_add(1);
         self.covered = self.ordered;
         Some(FlushTicket { upto: self.ordered })
+    }
+
+    /// Whether units that were being written when a flush was first wanted still are.
+    fn is_gathering(&mut self) -> bool {
+        let newest = self.next_seq.wrapping_sub(1);
+        let closed_end = match self.unit(newest) {
+            Some(unit) if unit.state == UnitState::Open => newest,
+            Some(_) | None => self.next_seq,
+        };
+        let end = *self.group_end.get_or_insert(closed_end);
+        before(self.ordered, end)
     }
 
     /// Takes note that a flush has completed.

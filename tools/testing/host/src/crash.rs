@@ -48,6 +48,7 @@ fn action(write_back: bool) -> impl Strategy<Value = Action> {
         2 => Just(Action::FlushPayload),
         5 => Just(Action::Close),
         8 => pick().prop_map(Action::WriteDone),
+        2 => Just(Action::Flush(FlushFor::Group)),
         4 => Just(Action::Flush(FlushFor::Rows)),
         1 => Just(Action::Flush(FlushFor::Everything)),
         4 => pick().prop_map(Action::FlushDone),

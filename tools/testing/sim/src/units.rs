@@ -463,7 +463,7 @@ impl World {
         let barrier = self.newest_barrier();
         let want = match barrier.filter(|_| self.bug != Some(Bug::IdleFlush)) {
             Some(barrier) => FlushFor::RowsAnd(barrier),
-            None => FlushFor::Rows,
+            None => FlushFor::Group,
         };
         while let Some(ticket) = self.journal.log.next_flush(want) {
             if self.journal_faulty {
