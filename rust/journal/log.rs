@@ -76,13 +76,18 @@ pub(crate) enum WaitFor {
     Stable,
 }
 
+/// Units that a flush waits for, at most. There are few where each has few rows; with many long ones the
+/// members are to have something to do meanwhile.
+const GROUP: u64 = 8;
+
 /// What a flush is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FlushFor {
     /// Rows that wait for it; other units ride along but are no reason to flush.
     Rows,
-    /// The same, with the units that are being written when it is first wanted: one flush for all of them,
-    /// where each would have its own as it ends. The shell asks again when any of them is written.
+    /// The same, with the first [`GROUP`] units that are being written when it is first wanted and may
+    /// begin: one flush for all of them, where each would have its own as it ends. The shell asks again
+    /// when any of them is written.
     Group,
     /// The same, and what a user's flush waits for, which is flushed at once.
     RowsAnd(Barrier),
@@ -266,8 +271,12 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             Some(unit) if unit.state == UnitState::Open => newest,
             Some(_) | None => self.next_seq,
         };
-        let end = *self.group_end.get_or_insert(closed_end);
-        before(self.ordered, end)
+        let most = self.ordered.wrapping_add(GROUP);
+        let end = match before(most, closed_end) {
+            true => most,
+            false => closed_end,
+        };
+        before(self.ordered, *self.group_end.get_or_insert(end))
     }
 
     /// Takes note that a flush has completed.

@@ -221,38 +221,6 @@ fn a_volatile_cache_needs_a_flush_after_the_write() {
 }
 
 #[test]
-fn a_group_shares_a_flush() {
-    let mut log = log_with(8, JournalCache::Volatile { max_flushes: 2 });
-    let units: Vec<UnitRef> = (0..3).map(|_| row(&mut log)).collect();
-    assert_eq!(log.next_flush(FlushFor::Group), None);
-    log.written(units[1], true).unwrap();
-    log.written(units[0], true).unwrap();
-    assert_eq!(log.next_flush(FlushFor::Group), None);
-    // Not among those that were being written when the flush was first wanted.
-    let later = row(&mut log);
-    assert_eq!(log.next_flush(FlushFor::Group), None);
-    // Nor is a unit that still takes rows.
-    let _ = log.place(1, 1).unwrap();
-    log.written(units[2], true).unwrap();
-    assert!(log.next_flush(FlushFor::Group).is_some());
-    log.written(later, true).unwrap();
-    assert!(log.next_flush(FlushFor::Group).is_some());
-}
-
-#[test]
-fn a_group_is_not_waited_for_when_the_journal_fails() {
-    let mut log = log_with(8, VOLATILE);
-    let units: Vec<UnitRef> = (0..3).map(|_| row(&mut log)).collect();
-    log.written(units[0], true).unwrap();
-    assert_eq!(log.next_flush(FlushFor::Group), None);
-    log.written(units[1], false).unwrap();
-    let flush = log.next_flush(FlushFor::Group).unwrap();
-    log.flushed(flush, true);
-    assert_eq!(log.next_stable(), Some((units[0], Outcome::Stable)));
-    assert_eq!(log.next_stable(), Some((units[1], Outcome::Failed)));
-}
-
-#[test]
 fn units_without_rows_ride_along() {
     let mut log = log_with(8, VOLATILE);
     let lonely = rowless(&mut log);
@@ -698,3 +666,5 @@ fn who_was_crowded_out_learns_of_room() {
     assert!(!log.give_back(0));
     assert!(log.place(3, 1).is_ok());
 }
+
+mod group;
