@@ -8,10 +8,20 @@ use crate::{
     md::mddev::{Mddev, Recovery},
     raid::mask::RowMask,
 };
-use kernel::sync::{atomic::Full, Arc};
+use kernel::{
+    prelude::*,
+    sync::{atomic::Full, Arc},
+    time::{delay::fsleep, Delta},
+};
 
 /// Stripes that a sync may have in flight at most.
 const IN_FLIGHT: usize = 16;
+
+/// How often a sync looks whether there is a journal again, in milliseconds.
+const WAIT_MS: i64 = 50;
+
+/// So many looks later it lets md take the failed one out, if that is still there.
+const DETACH_WAITS: u32 = 20;
 
 impl Array {
     /// Syncs from member sector `sector` to the end of its stripe at most.
@@ -28,8 +38,8 @@ impl Array {
             mddev.bitmap_close_sync();
             return (0, false);
         }
-        if this.journal_state() == JournalState::Lost {
-            // What the journal has would go on top of what is synced now.
+        // What the journal has would go on top of what is synced now; a check changes nothing.
+        if !mddev.recovery(Recovery::Check) && !this.wait_for_journal(mddev) {
             return (0, false);
         }
         let parity = i32::try_from(this.geo.parity_disks()).unwrap_or(0);
@@ -62,12 +72,36 @@ impl Array {
         (n, false)
     }
 
+    /// Waits until a journal that was lost is replaced; false if the sync is to end instead. Were it just to
+    /// end, md would begin it again at once, and again.
+    fn wait_for_journal(&self, mddev: &Mddev) -> bool {
+        if self.journal_state() != JournalState::Lost {
+            return true;
+        }
+        let mut waits = 0u32;
+        while self.journal_state() == JournalState::Lost && !mddev.recovery(Recovery::Interrupt) {
+            // md takes no device out while a sync runs.
+            if self.journal().is_some() && waits >= DETACH_WAITS {
+                return false;
+            }
+            if waits == DETACH_WAITS {
+                pr_warn!(
+                    "{}: the sync waits for a journal: add one (mdadm --add-journal)\n",
+                    mddev.name()
+                );
+            }
+            waits = waits.saturating_add(1);
+            fsleep(Delta::from_millis(WAIT_MS));
+        }
+        !mddev.recovery(Recovery::Interrupt)
+    }
+
     /// Lets users' requests have the cache as well.
     fn wait_sync_room(&self) -> Turn<'_> {
         let turn = self.enter();
         let most = self.syncs_at_once();
         while self.syncs.fetch_add(0, Full) >= most {
-            kernel::time::delay::fsleep(kernel::time::Delta::from_micros(100));
+            fsleep(Delta::from_micros(100));
         }
         // After that, as what has ended may be dropped now.
         self.wait_room();

@@ -249,6 +249,57 @@ rebuild_resumed()
 	verify "served by the spare"
 }
 
+# journal_lost resync|recover: the journal fails while the array is synced: the sync begins once more, when the journal is out, and waits for
+# a new one; nothing is called synced that is not.
+journal_lost()
+{
+	local sectors n force=()
+	[ "$1" = recover ] || force=(--force)
+	sectors=$(blockdev --getsz "${DISK[6]}")
+	echo "0 $sectors linear ${DISK[6]} 0" | dmsetup create lost ||
+		fail "no device mapper"
+	dirty
+	slow
+	must mdadm --create $MD --run --level=5 --raid-devices=$N --size=$SIZE --chunk=64 \
+		"${force[@]}" --write-journal /dev/mapper/lost "${DISK[@]:0:4}"
+	soon 100 "no $1" syncs "$1"
+	dmesg -C
+	must mdadm $MD --fail /dev/mapper/lost
+	soon 200 "nothing is said of a journal" waits_for_journal
+	sleep 2
+	syncs "$1" || fail "the $1 has ended: $(get sync_action)"
+	n=$(dmesg | grep -c "md: $1 of RAID array")
+	[ "$n" -le 3 ] || fail "the $1 was begun $n times"
+	unsynced || fail "it counts as synced"
+	must mdadm $MD --remove /dev/mapper/lost
+	must mdadm --readonly $MD
+	dmsetup remove lost
+	mdadm --zero-superblock --quiet "${DISK[6]}"
+	must mdadm $MD --add-journal "${DISK[6]}"
+	fast
+	wait_idle
+	! unsynced || fail "it is not synced: $(get resync_start), $(get degraded)"
+	put --any-initial --seed "$SEED" --ops 100 --threads 4
+	verify "with the new journal"
+	no_mismatch "with the new journal"
+	stop_md
+}
+
+unsynced()
+{
+	[ "$(get resync_start)" != none ] || [ "$(get degraded)" != 0 ]
+}
+
+syncs()
+{
+	[ "$(get sync_action)" = "$1" ]
+}
+
+waits_for_journal()
+{
+	dmesg | grep -q "the sync waits for a journal"
+}
+
 # A disk that dies: its device mapper table becomes "error" under load.
 dying()
 {
@@ -312,7 +363,9 @@ if [ "${JOURNAL:-0}" = 1 ]; then
 	OPTS=(--write-journal "${DISK[6]}")
 fi
 for name in "$@"; do
-	try "$name" "$name"
+	# Words are arguments.
+	# shellcheck disable=SC2086
+	try "$name" $name
 	clean_up
 	fast
 done

@@ -7,10 +7,12 @@ CASES = ("initial", "resumed", "mismatch", "repaired_data", "window",
          "check_under_load", "rebuild_under_load", "rebuild_resumed",
          "dying", "two_dead")
 
+LOST = ("journal_lost resync", "journal_lost recover")
 
 # On the debug kernel: every kind of sync once, stopped, or under load.
 FEW = ("initial", "mismatch", "check_under_load", "dying")
-FEW_JOURNAL = ("rebuild_under_load", "rebuild_resumed", "two_dead")
+FEW_JOURNAL = ("rebuild_under_load", "rebuild_resumed", "two_dead",
+               "journal_lost resync")
 
 
 def sync(ctx, verdicts):
@@ -24,7 +26,8 @@ def sync(ctx, verdicts):
 def sync_journal(ctx, verdicts):
     """The same with a journal."""
     run_job(ctx, verdicts, "um", "sync.sh", "sync-journal",
-            [64] * 5 + [64, 64], ctx.cases(CASES, FEW_JOURNAL), timeout=900,
+            [64] * 5 + [64, 64],
+            ctx.cases((*CASES, *LOST), FEW_JOURNAL), timeout=900,
             cpus=2, env={"JOURNAL": 1})
 
 
