@@ -188,9 +188,13 @@ right()
 sync_job()
 {
 	local name=$1 n=0 found
-	[ "$name" = resync ] || [ -n "$SYNCED" ] || {
-		# What is rebuilt must not be what the disk held before.
-		damage "${MEMBER[0]}"
+	[ "$name" = resync ] || {
+		[ -n "$SYNCED" ] || {
+			# What is rebuilt must not be what the disk held before.
+			damage "${MEMBER[0]}"
+			sync_now repair
+		}
+		# Rows that raid456 had in its cache when the disk was damaged under it.
 		sync_now repair
 	}
 	SYNCED=1
