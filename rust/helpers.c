@@ -439,6 +439,27 @@ int raid5c_mddev_lock(struct mddev *mddev)
 	return mddev_lock(mddev);
 }
 
+/* Waits until all I/O has ended; then none begins until it is resumed. */
+int raid5c_mddev_suspend_and_lock(struct mddev *mddev)
+{
+	return mddev_suspend_and_lock(mddev);
+}
+
+void raid5c_mddev_unlock_and_resume(struct mddev *mddev)
+{
+	mddev_unlock_and_resume(mddev);
+}
+
+bool raid5c_has_journal_device(struct mddev *mddev)
+{
+	struct md_rdev *rdev;
+
+	rdev_for_each(rdev, mddev)
+		if (test_bit(Journal, &rdev->flags))
+			return true;
+	return false;
+}
+
 bool raid5c_in_sync_thread(struct mddev *mddev)
 {
 	struct md_thread *thread;

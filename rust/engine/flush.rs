@@ -312,12 +312,12 @@ impl Array {
 
     /// Whether the members have all that was acknowledged, but for what cannot be written to them.
     /// For when the journal is lost.
-    fn is_written_out(&self) -> bool {
+    pub(super) fn is_written_out(&self) -> bool {
         !self.may_cache() || self.cache.find_from(0, Stripe::is_unwritten).is_none()
     }
 
     /// Whether something acknowledged cannot be written to the members.
-    fn has_stuck(&self) -> bool {
+    pub(super) fn has_stuck(&self) -> bool {
         self.may_cache() && self.cache.find_from(0, Stripe::is_stuck).is_some()
     }
 

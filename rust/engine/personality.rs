@@ -439,6 +439,17 @@ impl Personality for Array {
         count
     }
 
+    fn change_consistency_policy(&self, mddev: &Mddev, policy: &CStr) -> Result {
+        if !policy.to_bytes().starts_with(b"resync") {
+            pr_err!(
+                "{}: no other consistency policy can be chosen than resync\n",
+                mddev.name()
+            );
+            return Err(EINVAL);
+        }
+        self.forget_journal(mddev)
+    }
+
     fn sync_request(this: &Arc<Self>, mddev: &Mddev, sector: u64, max: u64) -> (u64, bool) {
         Array::sync(this, mddev, sector, max)
     }

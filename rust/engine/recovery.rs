@@ -28,7 +28,7 @@ use crate::{
         trace::{trace, ReplayScanned},
     },
     md::{
-        mddev::{Flag, Mddev},
+        mddev::{Flag, Mddev, Recovery},
         rdev::{Rdev, RdevFlag},
     },
     raid::units::DevSector,
@@ -343,6 +343,40 @@ impl Array {
             );
             mddev.force_read_only();
         })
+    }
+
+    /// Has the array go on without the journal that was lost, and was taken out: from now on a resync
+    /// makes parity right after a crash. `EINVAL` if none was lost; `EBUSY` if it is still there.
+    pub(super) fn forget_journal(&self, mddev: &Mddev) -> Result {
+        if self.journal_state() != JournalState::Lost {
+            pr_err!(
+                "{}: the consistency policy can be changed only when the journal is lost\n",
+                mddev.name()
+            );
+            return Err(EINVAL);
+        }
+        if mddev.has_journal_device() || !self.is_written_out() || self.has_stuck() {
+            pr_err!(
+                "{}: the journal, or what was in it, is still there: remove it first (mdadm --remove)\n",
+                mddev.name()
+            );
+            return Err(EBUSY);
+        }
+        // The superblock of a dirty array would else say that it needs no resync.
+        mddev.clear_flag(Flag::JournalClean);
+        mddev.clear_flag(Flag::HasJournal);
+        self.set_journal_state(JournalState::None);
+        if !mddev.recovery(Recovery::Running) {
+            // Rows may have been half-written when the journal was lost.
+            mddev.set_resync_offset(0);
+            mddev.set_recovery(Recovery::Needed);
+        }
+        mddev.update_sb_locked();
+        pr_info!(
+            "{}: the array has no journal any more; a resync makes parity right\n",
+            mddev.name()
+        );
+        Ok(())
     }
 
     /// Takes the journal on `rdev` out of use.

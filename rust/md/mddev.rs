@@ -14,6 +14,8 @@ pub(crate) const MAX_SECTOR: u64 = u64::MAX;
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Recovery {
+    /// A sync has begun, and has not ended.
+    Running = sys::recovery_flags_MD_RECOVERY_RUNNING,
     /// md core is to look for something to do.
     Needed = sys::recovery_flags_MD_RECOVERY_NEEDED,
     /// The sync thread is to stop.
@@ -178,6 +180,17 @@ impl Mddev {
     /// Sets a flag of the array.
     pub(crate) fn set_flag(&self, bit: Flag) {
         self.flag_bits().set(bit as u32);
+    }
+
+    /// Clears one of the array's flags.
+    pub(crate) fn clear_flag(&self, bit: Flag) {
+        self.flag_bits().clear(bit as u32);
+    }
+
+    /// Whether a journal belongs to the array, in use or not. With the array's lock held.
+    pub(crate) fn has_journal_device(&self) -> bool {
+        // SAFETY: A live mddev; its list of devices does not change under the lock.
+        unsafe { sys::raid5c_has_journal_device(self.as_ptr()) }
     }
 
     fn sb_bits(&self) -> Bits<'_> {

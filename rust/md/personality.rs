@@ -50,6 +50,9 @@ pub(crate) trait Personality: Sized + Send + Sync + 'static {
     fn size(mddev: &Mddev, sectors: u64, raid_disks: i32) -> u64;
     /// Whether the wanted shape can be reached.
     fn check_reshape(&self, mddev: &Mddev) -> Result;
+    /// Changes how parity is kept right after a crash, to what a user wrote; with the array suspended
+    /// and locked.
+    fn change_consistency_policy(&self, mddev: &Mddev, policy: &CStr) -> Result;
     /// Stops (`true`) or allows new work; returns when none is under way.
     fn quiesce(&self, mddev: &Mddev, stop: bool);
     /// Maps a range of array sectors to member sectors for the bitmap.
@@ -144,7 +147,7 @@ impl<P: Personality> Registration<P> {
             prepare_suspend: None,
             quiesce: Some(Self::quiesce_callback),
             takeover: None,
-            change_consistency_policy: None,
+            change_consistency_policy: Some(Self::consistency_policy_callback),
             bitmap_sector: Some(Self::bitmap_sector_callback),
             ..pin_init::zeroed()
         }
@@ -357,6 +360,31 @@ impl<P: Personality> Registration<P> {
     unsafe extern "C" fn check_reshape_callback(mddev: *mut sys::mddev) -> kernel::ffi::c_int {
         // SAFETY: By our contract.
         let result = unsafe { Self::with(mddev, Err(ENODEV), |p, m| p.check_reshape(m)) };
+        from_result(|| result.map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// As md core calls it: without the array's lock, and with a string.
+    unsafe extern "C" fn consistency_policy_callback(
+        mddev: *mut sys::mddev,
+        policy: *const kernel::ffi::c_char,
+    ) -> kernel::ffi::c_int {
+        // SAFETY: A live mddev, of which the caller holds neither the lock nor I/O.
+        let locked = to_result(unsafe { sys::raid5c_mddev_suspend_and_lock(mddev) });
+        if let Err(e) = locked {
+            return e.to_errno();
+        }
+        // SAFETY: By our contract.
+        let policy = unsafe { CStr::from_char_ptr(policy) };
+        // SAFETY: By our contract.
+        let result = unsafe {
+            Self::with(mddev, Err(ENODEV), |p, m| {
+                p.change_consistency_policy(m, policy)
+            })
+        };
+        // SAFETY: It was suspended and locked above.
+        unsafe { sys::raid5c_mddev_unlock_and_resume(mddev) };
         from_result(|| result.map(|()| 0))
     }
 

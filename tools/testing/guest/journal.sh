@@ -177,12 +177,61 @@ slow_members()
 	clean_up
 }
 
+policy()
+{
+	echo resync > $SYS/consistency_policy
+}
+
+# The array goes on without a journal that failed, and was taken out; or was missing at assembly.
+goes_on_without()
+{
+	local sectors
+	sectors=$(blockdev --getsz "$JOURNAL")
+	echo "0 $sectors linear $JOURNAL 0" | dmsetup create j || fail "no table"
+	build /dev/mapper/j
+	put --seed $((SEED * 100 + 7)) --ops 200 --threads 4
+	! policy || fail "a journal that works is given up"
+	must mdadm $MD --fail /dev/mapper/j
+	! policy || fail "a journal that is there is given up"
+	take_out /dev/mapper/j
+	! dd if=/dev/zero of=$MD bs=4k count=1 oflag=direct 2> /dev/null ||
+		fail "a write was taken without a journal"
+	policy || fail "the array does not go on without a journal"
+	[ "$(get consistency_policy)" = resync ] || fail "$(get consistency_policy)"
+	verify "without the journal"
+	put --resume --ops 200
+	wait_idle
+	no_mismatch "without the journal"
+	# After a power cut it would be synced.
+	echo 60 > $SYS/safe_mode_delay
+	put --resume --ops 10
+	mdadm --examine "${DISK[0]}" | grep "State : active" ||
+		fail "written to, and $(mdadm --examine "${DISK[0]}" | grep State)"
+	stop_md
+	dmsetup remove j
+	assemble
+	verify "assembled without a journal"
+	stop_md
+	build "$JOURNAL"
+	put --seed $((SEED * 100 + 8)) --ops 200 --threads 4
+	stop_md
+	must mdadm --assemble --force --run $MD "${DISK[@]:0:4}"
+	policy || fail "a journal that is missing is not given up"
+	must mdadm --readwrite $MD
+	wait_idle
+	put --resume --ops 100
+	verify "read-write without a journal"
+	no_mismatch "read-write without a journal"
+	clean_up
+}
+
 use "$MODULE"
 have_journal || skip "no journal"
 try wraps wraps
 try fails-under-load fails_under_load
 try bad-tail bad_tail
 try newer-superblock newer_superblock
+[ "$MODULE" != raid5c ] || try goes-on-without goes_on_without
 # The debug kernel is slower than the members, and writes less.
 [ "$MODULE" != raid5c ] || [ "${LAB_KIND:-um}" = debug ] ||
 	try slow-members slow_members
