@@ -76,16 +76,12 @@ pub(crate) enum WaitFor {
     Stable,
 }
 
-/// Units that a flush waits for, at most. There are few where each has few rows; with many long ones the
-/// members are to have something to do meanwhile.
-const GROUP: u64 = 8;
-
 /// What a flush is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FlushFor {
     /// Rows that wait for it; other units ride along but are no reason to flush.
     Rows,
-    /// The same, with the first [`GROUP`] units that are being written when it is first wanted and may
+    /// The same, with the first [`group::MOST`] units that are being written when it is first wanted and may
     /// begin: one flush for all of them, where each would have its own as it ends. The shell asks again
     /// when any of them is written.
     Group,
@@ -262,21 +258,6 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         self.flushes = self.flushes.saturating_add(1);
         self.covered = self.ordered;
         Some(FlushTicket { upto: self.ordered })
-    }
-
-    /// Whether units that were being written when a flush was first wanted still are.
-    fn is_gathering(&mut self) -> bool {
-        let newest = self.next_seq.wrapping_sub(1);
-        let closed_end = match self.unit(newest) {
-            Some(unit) if unit.state == UnitState::Open => newest,
-            Some(_) | None => self.next_seq,
-        };
-        let most = self.ordered.wrapping_add(GROUP);
-        let end = match before(most, closed_end) {
-            true => most,
-            false => closed_end,
-        };
-        before(self.ordered, *self.group_end.get_or_insert(end))
     }
 
     /// Takes note that a flush has completed.
@@ -587,6 +568,7 @@ fn before(a: u64, b: u64) -> bool {
     ahead != 0 && ahead < 1 << 63
 }
 
+mod group;
 pub(crate) mod ordered;
 mod place;
 #[cfg(test)]

@@ -251,8 +251,9 @@ impl Mddev {
             return false;
         }
         // SAFETY: A live mddev. The lock is held: by md in `run`, `start`,
-        // `hot_add_disk` and in `quiesce` outside the sync thread, which are
-        // the callers, or by `try_update_sb`.
+        // `hot_add_disk` and in `quiesce` outside the sync thread, or by the
+        // callback for the consistency policy, which are the callers, or by
+        // `try_update_sb`.
         unsafe { sys::md_update_sb(self.as_ptr(), 1) };
         true
     }

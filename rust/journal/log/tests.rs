@@ -5,7 +5,7 @@
 use super::ordered::Kept;
 use super::*;
 
-const VOLATILE: JournalCache = JournalCache::Volatile { max_flushes: 1 };
+pub(super) const VOLATILE: JournalCache = JournalCache::Volatile { max_flushes: 1 };
 
 fn block(n: u64) -> JournalBlock {
     JournalBlock::new(n)
@@ -19,14 +19,14 @@ fn position(n: u64, seq: u64) -> Position {
 }
 
 /// A log of a ring of 100 blocks with the tail in block 0 and the head after it.
-fn log_with(units: usize, cache: JournalCache) -> Log<Vec<Unit>> {
+pub(super) fn log_with(units: usize, cache: JournalCache) -> Log<Vec<Unit>> {
     let ring = Ring::new(100).unwrap();
     let units = vec![Unit::VACANT; units];
     Log::new(units, ring, position(0, 10), position(1, 11), cache).unwrap()
 }
 
 /// Places a row of one data and one parity page into a unit of its own, which is closed.
-fn row(log: &mut Log<Vec<Unit>>) -> UnitRef {
+pub(super) fn row(log: &mut Log<Vec<Unit>>) -> UnitRef {
     let placed = log.place(1, 1).unwrap();
     assert!(placed.opened);
     assert_eq!(log.close_open(), Some(placed.unit));
@@ -539,7 +539,7 @@ fn caching_log() -> Log<Vec<Unit>> {
 }
 
 /// Places a cached row's data in a unit of its own, which is closed.
-fn data(log: &mut Log<Vec<Unit>>, wait: WaitFor) -> UnitRef {
+pub(super) fn data(log: &mut Log<Vec<Unit>>, wait: WaitFor) -> UnitRef {
     let unit = log.place_data(1, true, wait).unwrap().unit;
     assert_eq!(log.close_open(), Some(unit));
     unit
@@ -666,5 +666,3 @@ fn who_was_crowded_out_learns_of_room() {
     assert!(!log.give_back(0));
     assert!(log.place(3, 1).is_ok());
 }
-
-mod group;

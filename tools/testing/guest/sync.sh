@@ -249,8 +249,9 @@ rebuild_resumed()
 	verify "served by the spare"
 }
 
-# journal_lost resync|recover: the journal fails while the array is synced: the sync begins once more, when the journal is out, and waits for
-# a new one; nothing is called synced that is not.
+# journal_lost resync|recover: the journal fails while the array is synced. The sync
+# begins once more, when the journal is out, and waits for a new one; nothing is called
+# synced that is not.
 journal_lost()
 {
 	local sectors n force=()

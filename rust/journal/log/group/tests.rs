@@ -2,7 +2,9 @@
 
 //! Flushes that are shared.
 
-use super::*;
+use super::super::tests::{data, log_with, row, VOLATILE};
+use super::super::*;
+use super::MOST;
 
 const TWO: JournalCache = JournalCache::Volatile { max_flushes: 2 };
 
@@ -63,9 +65,9 @@ fn every_flush_has_its_group() {
 
 #[test]
 fn a_group_has_its_limit() {
-    let mut log = log_with(GROUP as usize + 4, TWO);
-    let units: Vec<UnitRef> = (0..GROUP + 3).map(|_| row(&mut log)).collect();
-    let (group, last) = units.split_at(GROUP as usize + 1);
+    let mut log = log_with(MOST as usize + 4, TWO);
+    let units: Vec<UnitRef> = (0..MOST + 3).map(|_| row(&mut log)).collect();
+    let (group, last) = units.split_at(MOST as usize + 1);
     for unit in group {
         assert_eq!(log.next_flush(FlushFor::Group), None);
         log.written(*unit, true).unwrap();
