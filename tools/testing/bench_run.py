@@ -8,9 +8,11 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bench_pin import Pins
 from bench_plan import JOBS, OURS, RAW
 from suites.base import (GUEST, REPO, LabError, Uml, build_module,
                          complaints)
@@ -91,6 +93,9 @@ class Run:
         self.failed = False
         self.module = Path(args.module) if args.module else \
             build_module("um", repo=args.source or REPO)
+        self.pinned = not args.no_pins and Pins.possible(args.cpus)
+        if not self.pinned:
+            self.note("CPUs of the machine are not pinned to the host's")
 
     def all(self):
         """Run everything, in a new machine after one that hung."""
@@ -117,8 +122,10 @@ class Run:
                     memory_mb=(disks + 1) * args.ramdisk + 1280)
         with guest:
             guest.start(GUEST / "bench.sh", files=[lines],
-                        env={"RAMDISKS": disks, "RAMDISK_MIB": args.ramdisk})
-            at, job, how = self.watch(guest, plan)
+                        env={"RAMDISKS": disks, "RAMDISK_MIB": args.ramdisk,
+                             "PINNED": int(self.pinned)})
+            with Pins(guest.pid, args.cpus) if self.pinned else nullcontext():
+                at, job, how = self.watch(guest, plan)
         bad = complaints(guest.dmesg() + guest.console.read_text(
             errors="replace"))
         if how:

@@ -25,6 +25,8 @@ GONE=1
 SYNC_SECONDS=1
 SYNC_TIMES=4
 exec 3>&1
+# Where the host has all of user space (bench_pin.py); threads of the kernel run where they want.
+[ "$PINNED" = 0 ] || taskset -pc 0 $$ > /dev/null || exit 1
 
 say()
 {
