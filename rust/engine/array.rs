@@ -224,11 +224,15 @@ impl Array {
         DevSector::new(index.wrapping_mul(u64::from(self.geo.strip_sectors())))
     }
 
-    /// Brings the strips' view of their members up to date.
-    pub(crate) fn refresh(&self, index: u64, strips: &mut [Strip]) {
+    /// Brings the view that the strips of stripe `index` have of their members up to date; what the
+    /// planner is to go by with that.
+    pub(crate) fn view(&self, index: u64, strips: &mut [Strip]) -> Policy {
+        // Before what is blocked, as `error` sets it after what that looks at.
+        let journal = self.journal_state();
         let first = self.stripe_sector(index).get();
-        self.members
-            .refresh(first, self.geo.strip_sectors(), strips);
+        let sectors = self.geo.strip_sectors();
+        let blocked = self.members.refresh(first, sectors, strips) || self.mddev.sb_pending();
+        self.policy(journal, blocked)
     }
 
     /// Whether md still has to record a failure.
@@ -236,17 +240,15 @@ impl Array {
         self.mddev.sb_pending() || self.members.any_blocked()
     }
 
-    /// What the planner is to go by.
-    pub(crate) fn policy(&self) -> Policy {
-        // Before `is_blocked`, as `error` sets it after what that looks at.
-        let journal = self.journal_state();
+    fn policy(&self, journal: JournalState, blocked: bool) -> Policy {
         Policy {
             journal: journal == JournalState::Works,
-            blocked: self.is_blocked(),
+            blocked,
             refuse_writes: journal == JournalState::Lost,
             may_fix: self.mddev.ro() == 0 && journal != JournalState::Lost,
             rmw: self.tunables.rmw(),
-            hold: !self.is_quiesced() && !self.cache.is_short(),
+            // Who quiesces waits for what was held back all the same.
+            hold: self.quiesced.load(Relaxed) == 0 && !self.cache.is_short(),
             repair: !self.mddev.recovery(Recovery::Check),
             copy: self.mddev.recovery(Recovery::Recover),
             write_back: self.is_write_back(),

@@ -19,6 +19,9 @@ const SHARDS: usize = 512;
 /// Stripe objects that are kept for when there is no memory for more.
 const SPARES: usize = 4;
 
+/// So many more are kept, to be used before any is made: an object is many allocations.
+const AGAIN: usize = 12;
+
 /// Where a stripe without work is listed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum List {
@@ -126,7 +129,7 @@ impl Cache {
             dirty <- new_spinlock!(StripeRing::new(max_objects)?, "raid5c::dirty"),
             full <- new_spinlock!(StripeRing::new(max_objects)?, "raid5c::full"),
             spares <- new_spinlock!(
-                KVec::with_capacity(SPARES, GFP_KERNEL)?,
+                KVec::with_capacity(SPARES + AGAIN, GFP_KERNEL)?,
                 "raid5c::spare_stripes"
             ),
             objects: Atomic::new(0),
@@ -218,12 +221,21 @@ impl Cache {
         drop(left);
     }
 
+    /// One of the objects that are not kept for when there is no memory.
+    fn pop_again(&self) -> Option<Arc<Stripe>> {
+        let mut spares = self.spares.lock();
+        match spares.len() > SPARES {
+            true => spares.pop(),
+            false => None,
+        }
+    }
+
     /// A stripe object made of one that nobody uses.
     #[cold]
     fn recycle(&self, index: u64) -> Result<Arc<Stripe>> {
         let shard = self.shard(index).ok_or(EINVAL)?;
         // Bounded by the spares that somebody still looks at.
-        for _ in 0..=SPARES {
+        for _ in 0..=SPARES + AGAIN {
             let spare = self.spares.lock().pop();
             let Some(spare) = spare else {
                 // Makes one, if any stripe is idle.
@@ -244,9 +256,13 @@ impl Cache {
         if let Some(stripe) = Self::lookup(&shard.lock(), index) {
             return Ok(stripe);
         }
-        let new = match Stripe::new(array, index, shard, gfp) {
-            Err(e) if e == ENOMEM => self.recycle(index)?,
-            other => other?,
+        let again = self.pop_again();
+        let new = match again.and_then(|spare| Stripe::reuse(spare, index, shard)) {
+            Some(stripe) => stripe,
+            None => match Stripe::new(array, index, shard, gfp) {
+                Err(e) if e == ENOMEM => self.recycle(index)?,
+                other => other?,
+            },
         };
         let mut guard = shard.lock();
         if let Some(stripe) = Self::lookup(&guard, index) {

@@ -84,18 +84,17 @@ impl Array {
 }
 
 impl Stripe {
-    /// A member did not discard `rows`: no reason to do without it.
-    pub(super) fn discard_refused(&self, ended: Ended, rows: RowMask) {
+    /// A member did not discard `rows`: no reason to do without it. What the planner is to be told.
+    pub(super) fn discard_refused(&self, ended: Ended, rows: RowMask) -> Event {
         warn_limited!(
             "{}: {}: discard failed at member sector {}; zeroes are written instead\n",
             self.array().mddev.name(),
             ended.rdev.name(),
             self.sector()
         );
-        drop(ended.rdev);
-        self.event(Event::DiscardRefused {
+        Event::DiscardRefused {
             slot: ended.label.slot,
             rows,
-        });
+        }
     }
 }

@@ -31,13 +31,53 @@ pub(super) fn end_event(label: Label, ok: bool) -> Event {
     }
 }
 
+/// So many ends are told at once.
+const AT_ONCE: usize = 8;
+
+/// Ends that the planner has not been told of. Those of a round are told together: each telling
+/// has a look at all members.
+struct Ends<'a> {
+    stripe: &'a Stripe,
+    events: [Event; AT_ONCE],
+    len: usize,
+}
+
+impl<'a> Ends<'a> {
+    fn new(stripe: &'a Stripe) -> Self {
+        let none = Event::NotRecorded {
+            rows: RowMask::EMPTY,
+        };
+        Self {
+            stripe,
+            events: [none; AT_ONCE],
+            len: 0,
+        }
+    }
+
+    fn push(&mut self, event: Event) {
+        if self.len >= AT_ONCE {
+            self.tell();
+        }
+        if let Some(place) = self.events.get_mut(self.len) {
+            *place = event;
+            self.len = self.len.wrapping_add(1);
+        }
+    }
+
+    fn tell(&mut self) {
+        let told = self.events.get(..core::mem::take(&mut self.len));
+        self.stripe.events(told.unwrap_or(&[]));
+    }
+}
+
 impl Stripe {
     /// Takes in how the bios of a round ended.
     pub(super) fn take_ends(&self, done: Done<Stripe>) {
+        let mut ends = Ends::new(self);
         for ended in done {
             let label = ended.label;
             if !ended.ok && ended.discard {
-                self.discard_refused(ended, RowMask(label.rows));
+                ends.push(self.discard_refused(ended, RowMask(label.rows)));
                 continue;
             }
             let ok = match (ended.ok, label.write) {
@@ -51,7 +91,7 @@ impl Stripe {
                     self.read_failed(&ended.rdev, rows);
                     let members = &self.array().members;
                     if members.has_other(slot, self.end(), self.part(rows), &ended.rdev) {
-                        self.event(Event::ReadAgain { slot, rows });
+                        ends.push(Event::ReadAgain { slot, rows });
                         continue;
                     }
                     false
@@ -59,8 +99,9 @@ impl Stripe {
                 (false, true) => self.write_failed(&ended.rdev, label),
             };
             drop(ended.rdev);
-            self.event(end_event(label, ok));
+            ends.push(end_event(label, ok));
         }
+        ends.tell();
     }
 
     /// What was written well is no bad block any more.

@@ -101,8 +101,7 @@ impl Stripe {
         inner.again = false;
         let retry = core::mem::replace(&mut inner.retry_journal, false);
         work.take_parts(inner);
-        self.array().refresh(self.index(), &mut inner.strips);
-        let mut policy = self.array().policy();
+        let mut policy = self.array().view(self.index(), &mut inner.strips);
         policy.hold &= inner.hold;
         if work.borrowed.is_some() {
             self.hurry(inner, work, &mut policy);

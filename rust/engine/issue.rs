@@ -3,6 +3,7 @@
 //! Issuing a stripe's reads and writes.
 
 use super::{
+    array::JournalState,
     counters::Count,
     ends::{end_event, label},
     members::Device,
@@ -22,7 +23,7 @@ impl Stripe {
     /// one round, or more where bios are short. What has none is left.
     pub(super) fn issue(self: &Arc<Self>, work: &mut Handler, write: bool, lacking: RowMask) {
         let array = self.array().clone();
-        let journal = array.policy().journal;
+        let journal = array.journal_state() == JournalState::Works;
         if write {
             array.mddev.bitmap_unplug();
         }

@@ -170,14 +170,20 @@ impl Members {
     }
 
     /// Brings the strips' view of their members up to date: strips of `sectors` sectors from member
-    /// sector `first` on.
-    pub(crate) fn refresh(&self, first: u64, sectors: u32, strips: &mut [Strip]) {
+    /// sector `first` on. Whether a member's failure or bad block is not recorded yet: looked at
+    /// after what the strip is told, as a failure is flagged the other way round.
+    pub(crate) fn refresh(&self, first: u64, sectors: u32, strips: &mut [Strip]) -> bool {
         let guard = rcu::read_lock();
-        for (slot, strip) in strips.iter_mut().enumerate() {
-            let pair = self.pair(slot, &guard);
+        let mut blocked = false;
+        let roles = self.slots.iter().zip(self.replacements.iter());
+        for (strip, (slot, replacement)) in strips.iter_mut().zip(roles) {
+            let both = [slot.peek(&guard), replacement.peek(&guard)];
+            let pair = Pair::new(both[0], both[1]);
             let twin = pair.twin.map(|twin| worth_of(Some(twin), first, sectors));
             strip.note(worth_of(pair.member, first, sectors), twin);
+            blocked |= both.into_iter().flatten().any(Rdev::is_blocked);
         }
+        blocked
     }
 
     /// What role `slot` can do up to member sector `end`.

@@ -297,7 +297,7 @@ impl Stripe {
     /// Frees the pages of a stripe that was dropped.
     pub(super) fn strip(&self) {
         if let Some(mut work) = self.work.try_lock() {
-            work.pages.drop_rows(!RowMask::EMPTY);
+            work.pages.drop_all();
         }
     }
 
@@ -534,18 +534,27 @@ impl Stripe {
 
     /// Something happened: `event`. The caller has the stripe handled.
     pub(crate) fn event(&self, event: Event) {
+        self.events(&[event]);
+    }
+
+    /// The same, of several that happened one after the other.
+    pub(super) fn events(&self, events: &[Event]) {
+        if events.is_empty() {
+            return;
+        }
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         inner.again = true;
-        self.array.refresh(self.index, &mut inner.strips);
-        let policy = self.array.policy();
-        apply(
-            &mut inner.st,
-            &mut inner.strips,
-            event,
-            &policy,
-            &mut inner.acts,
-        );
+        let policy = self.array.view(self.index, &mut inner.strips);
+        for event in events {
+            apply(
+                &mut inner.st,
+                &mut inner.strips,
+                *event,
+                &policy,
+                &mut inner.acts,
+            );
+        }
     }
 
     /// Has the stripe looked at again after a while, and no longer held back.

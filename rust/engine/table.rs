@@ -192,42 +192,61 @@ impl PageTable {
 
     /// Frees all pages of `rows`.
     pub(crate) fn drop_rows(&mut self, rows: RowMask) {
-        for row in rows.iter() {
-            for slot in 0..self.slots() {
-                self.free(Which::First, slot, row);
-            }
-        }
+        let n = Self::drop_of(&mut self.pages, self.rows, rows, &self.budget);
+        self.dropped(n);
         self.drop_second(rows);
     }
 
-    fn free(&mut self, which: Which, slot: usize, row: u32) {
-        if let Some(page) = self.place(which, slot, row).and_then(Option::take) {
-            self.budget.free(page);
-            self.budget.sub(1);
-            self.count = self.count.saturating_sub(1);
-        }
-    }
-
-    /// Frees the second pages of `rows`.
-    pub(crate) fn drop_second(&mut self, rows: RowMask) {
-        if self.second.is_empty() {
+    /// Frees all pages.
+    pub(crate) fn drop_all(&mut self) {
+        if self.count == 0 {
             return;
         }
-        for slot in 0..self.slots() {
-            for row in rows.iter() {
-                self.free(Which::Second, slot, row);
-            }
-        }
-    }
-}
-
-impl Drop for PageTable {
-    fn drop(&mut self) {
-        self.budget.sub(self.count);
         for table in [&mut self.pages, &mut self.second] {
             for page in table.iter_mut().filter_map(Option::take) {
                 self.budget.free(page);
             }
         }
+        self.dropped(self.count);
+    }
+
+    /// Frees pages of a table; returns how many there were.
+    fn drop_of(
+        table: &mut [Option<Page>],
+        per_member: usize,
+        rows: RowMask,
+        budget: &Budget,
+    ) -> usize {
+        let mut n = 0usize;
+        for pages in table.chunks_exact_mut(core::cmp::max(per_member, 1)) {
+            for row in rows.iter() {
+                let page = pages.get_mut(row as usize).and_then(Option::take);
+                if let Some(page) = page {
+                    budget.free(page);
+                    n = n.wrapping_add(1);
+                }
+            }
+        }
+        n
+    }
+
+    /// `n` pages were freed.
+    fn dropped(&mut self, n: usize) {
+        if n > 0 {
+            self.budget.sub(n);
+            self.count = self.count.saturating_sub(n);
+        }
+    }
+
+    /// Frees the second pages of `rows`.
+    pub(crate) fn drop_second(&mut self, rows: RowMask) {
+        let n = Self::drop_of(&mut self.second, self.rows, rows, &self.budget);
+        self.dropped(n);
+    }
+}
+
+impl Drop for PageTable {
+    fn drop(&mut self) {
+        self.drop_all();
     }
 }

@@ -222,7 +222,7 @@ impl Handler {
 
     /// As new, for another stripe of the array; pages are given back.
     pub(super) fn reset(&mut self) {
-        self.pages.drop_rows(!RowMask::EMPTY);
+        self.pages.drop_all();
         self.parts.clear();
         for task in self.tasks.iter_mut() {
             *task = Task::default();
