@@ -163,7 +163,10 @@ impl Machine<'_> {
         }
         for s in self.strips.iter_mut() {
             let gone = s.written & rows;
-            s.uptodate.remove(gone.minus(s.cached));
+            let unknown = gone.minus(s.cached);
+            s.uptodate.remove(unknown);
+            // The next read asks the member again.
+            s.read_error.remove(unknown);
             s.written.remove(gone);
         }
         self.st.busy.remove(rows);

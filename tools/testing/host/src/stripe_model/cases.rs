@@ -384,6 +384,47 @@ fn a_row_that_is_lost_alone_leaves_the_journal() {
     assert_eq!(failed.acts.landed, NONE);
 }
 
+/// A member could not read what is partly written, and it was computed. When the write fails, that is not
+/// known any more: a read asks the member, even where it cannot be computed now.
+#[test]
+fn a_failed_write_asks_the_member_again() {
+    let row = RowMask::single(0);
+    let mut stripe = Stripe::new();
+    stripe.policy.journal = true;
+    stripe
+        .st
+        .attach_write(&mut stripe.strips, 0, row, NONE, false);
+    stripe.plan();
+    // Reads and computes, until the row goes to the journal.
+    let mut reads = Vec::new();
+    while stripe.acts.journal.is_empty() {
+        let begun = |i: &usize| (stripe.strips[*i].act.read | stripe.strips[*i].act.read_alone).any();
+        reads.extend((0..3).filter(begun));
+        match reads.pop() {
+            Some(slot) => stripe.step(Event::ReadDone {
+                slot,
+                rows: row,
+                ok: slot != 0,
+            }),
+            None => stripe.ops_done(),
+        }
+    }
+    assert_eq!(stripe.acts.journal, row);
+    stripe.policy.journal = false;
+    (stripe.policy.refuse_writes, stripe.policy.may_fix) = (true, false);
+    stripe.step(Event::JournalDone {
+        rows: row,
+        ok: false,
+    });
+    assert_eq!(stripe.acts.fail_write, row);
+    stripe.strips[1].access = Access::Missing;
+    stripe.st.attach_read(&mut stripe.strips, 0, row);
+    clear(&mut stripe.strips, &mut stripe.acts);
+    stripe.plan();
+    assert!(!stripe.acts.fail_read);
+    assert_eq!(stripe.strips[0].act.read, row);
+}
+
 /// Ops that lack pages are done later, row by row, and what comes of each row follows then.
 #[test]
 fn ops_of_some_rows_are_left() {
