@@ -321,6 +321,33 @@ bool raid5c_rdev_has_badblock(struct md_rdev *rdev, sector_t s, int sectors)
 	return rdev_has_badblock(rdev, s, sectors) != 0;
 }
 
+bool raid5c_rdev_any_badblock(struct md_rdev *rdev)
+{
+	return READ_ONCE(rdev->badblocks.count) > 0;
+}
+
+/*
+ * Whether a role had a working device when the superblock was read or last
+ * written; true where that cannot be told.
+ */
+bool raid5c_rdev_knows_role(struct md_rdev *rdev, unsigned int role)
+{
+	const struct mdp_superblock_1 *sb;
+	unsigned int i, n;
+
+	if (!rdev->sb_page || rdev->mddev->external ||
+	    rdev->mddev->major_version != 1)
+		return true;
+	sb = page_address(rdev->sb_page);
+	n = min_t(unsigned int, le32_to_cpu(sb->max_dev),
+		  (PAGE_SIZE - offsetof(struct mdp_superblock_1, dev_roles)) /
+		  sizeof(sb->dev_roles[0]));
+	for (i = 0; i < n; i++)
+		if (le16_to_cpu(sb->dev_roles[i]) == role)
+			return true;
+	return false;
+}
+
 /* Whether that can take so many more; with some left for others at the same time. */
 bool raid5c_rdev_takes_badblocks(struct md_rdev *rdev, int n)
 {

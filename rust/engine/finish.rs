@@ -138,8 +138,9 @@ impl<'a> Finisher<'a> {
         }
         self.read_logged(n)?;
         ops::reconstruct(&mut self.work, ROW)?;
-        let logged = self.log_parity(report, row)?;
-        if !logged {
+        let believed = self.has_parity(row);
+        let logged = believed && self.log_parity(report, row)?;
+        if believed && !logged {
             self.unlogged = self.unlogged.wrapping_add(1);
         }
         let mut taken = self.write_logged(row, n)?;
@@ -254,6 +255,22 @@ impl<'a> Finisher<'a> {
             && member
                 .page_io(row.get(), self.page(slot)?, false, false)
                 .is_ok())
+    }
+
+    /// Whether the row's parity may be believed, of some member that is here or may come back. Else
+    /// there is nothing that a crash could make wrong; and perhaps the row was written without, and the
+    /// log's room is others'.
+    fn has_parity(&self, row: DevSector) -> bool {
+        let place = &self.work.place;
+        let mut parity = [Some(place.p), place.q].into_iter().flatten();
+        parity.any(|slot| {
+            let end = row.get().saturating_add(8);
+            match self.array.members.access_at(slot, end) {
+                Access::Full => !self.array.is_lost_in(slot, row.get()),
+                Access::WriteOnly => false,
+                Access::Missing => self.rdev.knows_role(slot),
+            }
+        })
     }
 
     /// Computes what could not be read from what the members hold.

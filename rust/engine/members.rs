@@ -210,6 +210,15 @@ impl Members {
         })
     }
 
+    /// Whether anything of any member is a bad block.
+    pub(crate) fn any_badblock(&self) -> bool {
+        let guard = rcu::read_lock();
+        [&self.slots, &self.replacements].into_iter().any(|slots| {
+            let mut rdevs = slots.iter().filter_map(|s| s.peek(&guard));
+            rdevs.any(Rdev::any_badblock)
+        })
+    }
+
     /// Roles without a device that is in sync: what md calls degraded.
     pub(crate) fn degraded(&self) -> usize {
         let guard = rcu::read_lock();

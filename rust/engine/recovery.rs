@@ -14,8 +14,8 @@ use crate::{
     journal::{
         format::{JournalBlock, BLOCK_SECTORS, BLOCK_SIZE},
         recovery::{
-            scan, tail_check, EndKind, Entry, Journal as Log, Pending, ScanReport, Scratch, Source,
-            TailState,
+            scan, tail_check, EndKind, Entry, Journal as Log, Pending, ScanReport, Scratch, Sink,
+            Source, TailState,
         },
         ring::Ring,
         tail::Flushed,
@@ -57,7 +57,7 @@ pub(super) fn write_member(array: &Array, slot: usize, row: DevSector, page: &Pa
     let mut taken = true;
     for member in array.members.both(slot).into_iter().flatten() {
         let ok = member.page_io(row.get(), page, true, false).is_ok();
-        take_end(array, &member, row, ok);
+        take_end(array, &member, row, ok, true);
         taken &= ok;
     }
     taken
@@ -83,9 +83,34 @@ impl Array {
 }
 
 /// Rows with data in the log and no parity yet.
-struct Table {
+pub(super) struct Table {
     tree: RBTree<u64, KVec<Entry>>,
     rows: u64,
+}
+
+impl Table {
+    fn new() -> Self {
+        Self {
+            tree: RBTree::new(),
+            rows: 0,
+        }
+    }
+
+    /// Whether the row is there.
+    pub(super) fn has(&self, row: DevSector) -> bool {
+        self.tree.get(&row.get()).is_some()
+    }
+}
+
+/// Writes nothing.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    type Error = Error;
+
+    fn complete_row(&mut self, _: DevSector, _: &[Entry]) -> Result {
+        Ok(())
+    }
 }
 
 impl Pending for Table {
@@ -245,10 +270,7 @@ impl Array {
         ring: Ring,
         tail: Position,
     ) -> Result<Flushed> {
-        let mut rows = Table {
-            tree: RBTree::new(),
-            rows: 0,
-        };
+        let mut rows = Table::new();
         // After a crash without a power cut, what is read may be in the device's
         // cache only; no member may see it before it is stable.
         rdev.flush()?;
@@ -270,6 +292,39 @@ impl Array {
         tail: Position,
         rows: &mut Table,
     ) -> Result<ScanReport> {
+        let mut open = Table::new();
+        // What came to be a bad block after the log's beginning is to be told from what the log mends.
+        let known = match self.members.any_badblock() {
+            true => self
+                .scan_into(rdev, ring, tail, &mut open, &mut Nowhere)
+                .map(drop),
+            false => Ok(()),
+        };
+        let replayed = known.and_then(|()| {
+            let mut replay = Replay::new(self, rdev, ring, open)?;
+            let report = self.scan_into(rdev, ring, tail, rows, &mut replay);
+            // Also if there is something that cannot be read: it may never be.
+            let written = replay.flush();
+            report.and_then(|report| written.map(|()| report))
+        });
+        replayed.inspect_err(|_| {
+            pr_crit!(
+                "{}: {}: recovery of the journal failed; nothing in it is lost: stop the array, and assemble it again when the device works\n",
+                self.mddev.name(),
+                rdev.name()
+            );
+        })
+    }
+
+    /// Scans the log; complete rows go to `sink`, data-only rows to `rows`.
+    fn scan_into(
+        &self,
+        rdev: &Rdev,
+        ring: Ring,
+        tail: Position,
+        rows: &mut Table,
+        sink: &mut impl Sink,
+    ) -> Result<ScanReport> {
         let mut meta = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
         let mut page = KBox::new([0u8; BLOCK_SIZE], GFP_KERNEL)?;
         let mut entries = KVec::from_elem(Entry::NONE, self.members.len(), GFP_KERNEL)?;
@@ -280,29 +335,13 @@ impl Array {
             tail,
             seed: seed(self),
         };
-        let mut replay = Replay::new(self, rdev, ring)?;
-        let report = scan(
-            &log,
-            &mut Window::new(rdev, ring)?,
-            &mut replay,
-            rows,
-            Scratch {
-                meta: &mut meta,
-                page: &mut page,
-                entries: &mut entries,
-            },
-            crc32c,
-        )
-        .map_err(|_| EIO);
-        // Also if there is something that cannot be read: it may never be.
-        let written = replay.flush();
-        report.and_then(|report| written.map(|()| report)).inspect_err(|_| {
-            pr_crit!(
-                "{}: {}: recovery of the journal failed; nothing in it is lost: stop the array, and assemble it again when the device works\n",
-                self.mddev.name(),
-                rdev.name()
-            );
-        })
+        let mut window = Window::new(rdev, ring)?;
+        let scratch = Scratch {
+            meta: &mut meta,
+            page: &mut page,
+            entries: &mut entries,
+        };
+        scan(&log, &mut window, sink, rows, scratch, crc32c).map_err(|_| EIO)
     }
 
     /// Says what was found.

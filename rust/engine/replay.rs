@@ -2,7 +2,7 @@
 
 //! Complete rows of a log on their way to the members: many writes at a time.
 
-use super::{array::Array, window::Window};
+use super::{array::Array, recovery::Table, window::Window};
 use crate::{
     block::round::{Builder, Done, Label, Op, RoundOwner},
     journal::{
@@ -16,7 +16,7 @@ use crate::{
         worklist::Worklist,
     },
     md::rdev::{Rdev, RdevFlag},
-    raid::units::DevSector,
+    raid::units::{DevSector, Slot},
 };
 use kernel::{
     prelude::*,
@@ -30,10 +30,13 @@ use kernel::{
 const WAVE: usize = 64;
 
 /// Takes in how the write of a recovered row to a member ended. What it did not take is noted; whether
-/// the row can do without that, [`check_row`] says when all writes of the row have ended.
-pub(super) fn take_end(array: &Array, member: &Rdev, row: DevSector, ok: bool) {
-    if ok {
+/// the row can do without that, [`check_row`] says when all writes of the row have ended. What it took
+/// is no bad block any more if it is `newest`.
+pub(super) fn take_end(array: &Array, member: &Rdev, row: DevSector, ok: bool, newest: bool) {
+    if ok && newest {
         member.clear_badblock(row.get(), 8);
+    } else if ok {
+        // It holds something, but nothing to go by.
     } else if !member.flag(RdevFlag::Faulty) {
         array.row_not_written(member, row.get());
     }
@@ -56,6 +59,7 @@ pub(super) fn check_row(array: &Array, row: DevSector) -> Result {
 #[pin_data]
 pub(super) struct Wave {
     array: Arc<Array>,
+    open: Arc<Table>,
     /// A member did not take something.
     missed: Atomic<u32>,
     #[pin]
@@ -67,7 +71,8 @@ impl RoundOwner for Wave {
         let _noio = NoIo::enter();
         for ended in done {
             let row = DevSector::new(ended.label.rows);
-            take_end(&this.array, &ended.rdev, row, ended.ok);
+            let newest = !is_open_parity(&this.array, &this.open, row, ended.label.slot);
+            take_end(&this.array, &ended.rdev, row, ended.ok, newest);
             if !ended.ok {
                 this.missed.store(1, Relaxed);
             }
@@ -80,6 +85,17 @@ impl RoundOwner for Wave {
     }
 }
 
+/// Whether strip `slot` of a row is parity, and the log has newer data without parity. That data may be on
+/// members: where parity had no place, a bad block was recorded, and the data written without it. This
+/// parity is older, and a strip that cannot be read must not be computed from both.
+fn is_open_parity(array: &Array, open: &Table, row: DevSector, slot: usize) -> bool {
+    let is_parity = || {
+        let place = array.geo.placement(row);
+        u16::try_from(slot).is_ok_and(|slot| place.is_parity(Slot::new(slot)))
+    };
+    open.has(row) && is_parity()
+}
+
 /// A page that is to be written.
 #[derive(Clone, Copy)]
 struct Write {
@@ -90,6 +106,8 @@ struct Write {
 /// The members, to which complete rows go.
 pub(super) struct Replay<'a> {
     array: &'a Arc<Array>,
+    /// Rows that will have data without parity, if anything is a bad block; else none.
+    open: Arc<Table>,
     log: Window<'a>,
     ring: Ring,
     /// The first of `pages` are for these.
@@ -100,14 +118,21 @@ pub(super) struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    /// Nothing to be written yet.
-    pub(super) fn new(array: &'a Arc<Array>, rdev: &'a Rdev, ring: Ring) -> Result<Self> {
+    /// Nothing to be written yet. `open`: the rows of which the log has data without parity at its
+    /// end; needed where there are bad blocks.
+    pub(super) fn new(
+        array: &'a Arc<Array>,
+        rdev: &'a Rdev,
+        ring: Ring,
+        open: Table,
+    ) -> Result<Self> {
         let mut pages = KVec::with_capacity(WAVE, GFP_KERNEL)?;
         for _ in 0..WAVE {
             pages.push(Page::new()?, GFP_KERNEL)?;
         }
         Ok(Self {
             array,
+            open: Arc::new(open, GFP_KERNEL)?,
             log: Window::new(rdev, ring)?,
             ring,
             writes: KVec::with_capacity(WAVE, GFP_KERNEL)?,
@@ -137,7 +162,8 @@ impl<'a> Replay<'a> {
     pub(super) fn flush(&mut self) -> Result {
         self.write_all()?;
         if core::mem::take(&mut self.missed) {
-            for write in self.writes.iter() {
+            // Of what is open, the finisher says what is lost.
+            for write in self.writes.iter().filter(|w| !self.open.has(w.row)) {
                 check_row(self.array, write.row)?;
             }
         }
@@ -172,10 +198,11 @@ impl<'a> Replay<'a> {
     /// Writes as many of the first `n` as can be at once, from the end, and waits; returns how many
     /// are left.
     fn write(&mut self, n: usize) -> Result<usize> {
-        let array = self.array;
+        let (array, open) = (self.array, self.open.clone());
         let wave = Arc::pin_init(
             pin_init!(Wave {
                 array: array.clone(),
+                open,
                 missed: Atomic::new(0),
                 ended <- Completion::new(),
             }),

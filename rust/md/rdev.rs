@@ -169,6 +169,20 @@ impl Rdev {
         }
     }
 
+    /// Whether anything is in the bad-block log.
+    pub(crate) fn any_badblock(&self) -> bool {
+        // SAFETY: A live rdev.
+        unsafe { sys::raid5c_rdev_any_badblock(self.as_ptr()) }
+    }
+
+    /// Whether role `slot` of the array had a working device when this one's superblock was read or
+    /// last written; true where that cannot be told.
+    pub(crate) fn knows_role(&self, slot: usize) -> bool {
+        let role = u32::try_from(slot).unwrap_or(u32::MAX);
+        // SAFETY: A live rdev, whose array md holds still: recovery is part of its start.
+        unsafe { sys::raid5c_rdev_knows_role(self.as_ptr(), role) }
+    }
+
     /// Whether the bad-block log can take `n` more, each perhaps by itself.
     pub(crate) fn takes_badblocks(&self, n: u32) -> bool {
         let n = i32::try_from(n).unwrap_or(i32::MAX);

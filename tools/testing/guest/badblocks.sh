@@ -574,6 +574,21 @@ forgone()
 	goes_on "written out"
 }
 
+keep_copy()
+{
+	dd if="${DISK[$1]}" of="/tmp/copy$1" bs=1M iflag=direct 2> /dev/null
+}
+
+# The disks are as they were when they were copied.
+use_copies()
+{
+	local i
+	for i in "${MEMBERS[@]}" $SPARE; do
+		dd if="/tmp/copy$i" of="${DISK[$i]}" bs=1M oflag=direct 2> /dev/null
+		rm "/tmp/copy$i"
+	done
+}
+
 # The same, found when the array is assembled after a crash.
 forgone_at_start()
 {
@@ -581,18 +596,93 @@ forgone_at_start()
 	cached_and_lost
 	for i in "${MEMBERS[@]}" $SPARE; do
 		dmsetup suspend --nolockfs "m$i"
-		dd if="${DISK[$i]}" of="/tmp/copy$i" bs=1M iflag=direct 2> /dev/null
+		keep_copy "$i"
 		dmsetup resume "m$i"
 	done
 	stop_md
 	dmesg -C
-	for i in "${MEMBERS[@]}" $SPARE; do
-		dd if="/tmp/copy$i" of="${DISK[$i]}" bs=1M oflag=direct 2> /dev/null
-		rm "/tmp/copy$i"
-	done
+	use_copies
 	journaled
 	[ "$(get array_state)" != readonly ] || fail "the array is read-only"
 	goes_on "recovered"
+}
+
+# slow_and_failing I FROM COUNT SLOW: so many sectors of its data fail, and writes from sector SLOW on
+# take a minute.
+slow_and_failing()
+{
+	local disk=${DISK[$1]} from=$(($2 + OFFSET)) slow=$(($4 + OFFSET))
+	echo "0 $from linear $disk 0"
+	echo "$from $3 error"
+	echo "$((from + $3)) $((slow - from - $3)) linear $disk $((from + $3))"
+	echo "$slow $((SECTORS[$1] - slow)) delay $disk $slow 0 $disk $slow 60000 $disk $slow 0"
+}
+
+# A row of which the log has data and parity, and then data without parity, which is on its member:
+# the parity that recovery finds first is not for what cannot be read.
+old_parity()
+{
+	local i pinned words
+	MEMBERS=(0 1 2 3)
+	junk $((SPARE + 1)) /dev/zero
+	tables
+	mapfile -t words < <(devices "${MEMBERS[@]}")
+	must mdadm --create $MD --run --level=5 --chunk=$CHUNK --raid-devices=4 \
+		--size=$SIZE --assume-clean "${words[@]}" \
+		--write-journal /dev/mapper/m$SPARE
+	OFFSET=$(offset_of /dev/mapper/m0)
+	must dd if=/dev/urandom of=$MD bs=192K count=40 oflag=direct
+	stop_md
+	journaled
+	# Nothing leaves the log from here on: a write of row 2048 does not end on member 2. Its strip there
+	# is page 800.
+	table 2 slow_and_failing 1024 8 2048
+	dd if=/dev/urandom of=$MD bs=4k seek=800 count=1 oflag=direct 2> /dev/null &
+	pinned=$!
+	# Data on member 0, parity on 3.
+	must dd if=/dev/urandom of=$MD bs=4k seek=384 count=1 oflag=direct
+	echo write-back > $SYS/journal_mode || fail "no write-back"
+	drop_caches
+	dd if=/dev/urandom of=/tmp/last bs=4k count=1 2> /dev/null
+	must dd if=/tmp/last of=$MD bs=4k seek=400 oflag=direct
+	# Page 416 is lost, and there is no new parity.
+	table 3 failing all 1024 8
+	(echo write-through > $SYS/journal_mode) &
+	soon 200 "page 400 is not written out" on_member 1 1024 /tmp/last
+	recorded_of 3 1024
+	kill -0 $pinned 2> /dev/null || fail "the slow write has ended"
+	for i in 0 1 3 $SPARE; do
+		dmsetup suspend --nolockfs "m$i"
+	done
+	for i in "${MEMBERS[@]}" $SPARE; do
+		keep_copy "$i"
+	done
+	for i in 0 1 3 $SPARE; do
+		dmsetup resume "m$i"
+	done
+	table 2 plain
+	table 3 plain
+	wait
+	stop_md
+	use_copies
+	table 2 failing all 1024 8
+	journaled
+	drop_caches
+	dmesg | grep -q "journal recovery:" || fail "nothing was recovered"
+	dd if=$MD bs=4k skip=400 count=1 iflag=direct 2> /dev/null |
+		cmp -s - /tmp/last || fail "what was acknowledged is lost"
+	! dd if=$MD of=/dev/null bs=4k skip=416 count=1 iflag=direct 2> /dev/null ||
+		fail "page 416 can be read, from the wrong parity"
+	recorded_of 3 1024
+	stop_md
+	table 2 plain
+}
+
+# on_member I SECTOR FILE: that page of its data is what the file has.
+on_member()
+{
+	dd if="${DISK[$1]}" bs=512 skip=$((OFFSET + $2)) count=8 iflag=direct \
+		2> /dev/null | cmp -s - "$3"
 }
 
 # alone FUNCTION [ARGS]: not held against raid456.
@@ -609,7 +699,7 @@ for name in "$@"; do
 	# Words are arguments.
 	# shellcheck disable=SC2086
 	case $name in
-	rebuilt | too_many | hole | two_holes | handed_over | external | forgone* | *[46]) try "$name" alone $name ;;
+	rebuilt | too_many | hole | two_holes | handed_over | external | forgone* | old_parity | *[46]) try "$name" alone $name ;;
 	*) try "$name" same badblocks $name ;;
 	esac
 	use "$MODULE"

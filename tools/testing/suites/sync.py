@@ -42,7 +42,8 @@ def readerr(ctx, verdicts):
 
 BADBLOCKS = ("recorded 5", "recorded 6", "recorded 4", "repaired 5", "healed",
              "too_many", "rebuilt", "no_log", "hole", "two_holes",
-             "handed_over", "external", "forgone", "forgone_at_start")
+             "handed_over", "external", "forgone", "forgone_at_start",
+             "old_parity")
 FEW_BADBLOCKS = ("recorded 6", "too_many", "rebuilt")
 
 

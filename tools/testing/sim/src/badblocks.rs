@@ -112,8 +112,15 @@ fn counts_down(left: &mut Option<u32>) -> bool {
 }
 
 impl Takers<'_> {
-    /// A write to a member ends; whether the member took it.
-    pub(crate) fn end(&mut self, slot: usize, at: usize, id: u64, story: &mut Story) -> bool {
+    /// A write to a member ends; whether the member took it. What is there is no bad block any more if
+    /// it is `newest`.
+    pub(crate) fn end(
+        &mut self,
+        (slot, at): (usize, usize),
+        id: u64,
+        newest: bool,
+        story: &mut Story,
+    ) -> bool {
         if counts_down(self.fails) {
             // It said that it failed, whatever is there; md takes the member out.
             self.members[slot].complete(id);
@@ -123,7 +130,9 @@ impl Takers<'_> {
         }
         if !self.dead[slot].contains(&at) && !counts_down(self.odd) {
             self.members[slot].complete(id);
-            self.log[slot].remove(&at);
+            if newest {
+                self.log[slot].remove(&at);
+            }
             return true;
         }
         self.members[slot].lose(id);

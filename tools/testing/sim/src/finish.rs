@@ -65,7 +65,7 @@ impl Assembly<'_> {
                 power.on().map_err(|()| Down::Cut)?;
                 let id = takers.members[slot].submit(at, vec![row_pages[slot]], false);
                 power.on().map_err(|()| Down::Cut)?;
-                missed |= !takers.end(slot, at, id, story);
+                missed |= !takers.end((slot, at), id, true, story);
             }
             if missed && self.takers().0.is_lost(at, &[]) {
                 if !self.may_give_up() {
@@ -112,7 +112,7 @@ impl Assembly<'_> {
             power.on().map_err(|()| Down::Cut)?;
             let id = takers.members[*slot].submit(at, vec![page], false);
             power.on().map_err(|()| Down::Cut)?;
-            takers.end(*slot, at, id, story);
+            takers.end((*slot, at), id, true, story);
         }
         Ok(())
     }
@@ -191,6 +191,12 @@ impl Assembly<'_> {
             .flatten()
             .map(|s| s.index())
             .collect();
+        let at = (row.get() / 8) as usize;
+        let believed = |slot: &usize| self.in_sync[*slot] && !self.bad[*slot].contains(&at);
+        if !slots.iter().any(believed) {
+            // Perhaps it was written without, and has no room of its own.
+            return Ok(());
+        }
         let Some(longer) = report.extend(self.ring, tail, slots.len() as u64) else {
             return wrong("no room for the parity of a cached row", report.to_string());
         };

@@ -13,6 +13,7 @@ use crate::journal::recovery::{
 use crate::journal::ring::Ring;
 use crate::journal::tail::Begun;
 use crate::journal::unit::Position;
+use crate::raid::geometry::Geometry;
 use crate::raid::units::DevSector;
 use crate::setup::Bug;
 use crate::story::{Fault, Story};
@@ -70,6 +71,17 @@ impl Source for Device<'_> {
     }
 }
 
+/// Writes nothing.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    type Error = ();
+
+    fn complete_row(&mut self, _: DevSector, _: &[Entry]) -> Result<(), ()> {
+        Ok(())
+    }
+}
+
 /// The members, to which complete rows go page by page.
 struct Replay<'a> {
     journal: &'a crate::disk::Disk<crate::block::Block>,
@@ -77,6 +89,9 @@ struct Replay<'a> {
     power: &'a Power,
     story: &'a mut Story,
     bad_page: bool,
+    /// Rows of which the log has data without parity at its end.
+    open: Table,
+    geo: Geometry,
     /// A row may be given up, if too much of it is lost.
     may_give_up: bool,
     given_up: u64,
@@ -107,8 +122,12 @@ impl Sink for Replay<'_> {
             self.power.on()?;
             let id = self.takers.members[slot].submit(at, vec![page], false);
             self.power.on()?;
-            let took = self.takers.end(slot, at, id, self.story);
-            missed |= !took;
+            let open = self.open.0.contains_key(&row.get());
+            let is_parity = self.geo.placement(row).is_parity(entry.slot);
+            let newest = !(open && is_parity);
+            let took = self.takers.end((slot, at), id, newest, self.story);
+            // Of what is open, the finisher says what is lost.
+            missed |= !took && !open;
             let due: Vec<_> = entries[nth + 1..].iter().map(|e| e.slot.index()).collect();
             let over = due.is_empty() || self.takers.is_hasty();
             if !missed || !over || !self.takers.is_lost(at, &[]) {
@@ -170,6 +189,8 @@ pub(crate) struct Assembly<'a> {
     pub(crate) hw: &'a mut Hardware,
     /// Members that are there and belong to the array.
     pub(crate) here: Vec<bool>,
+    /// Members that the superblock calls good, here or not.
+    pub(crate) in_sync: Vec<bool>,
     /// After so many writes of recovered rows one fails, and the member with it.
     pub(crate) fails: Option<u32>,
     /// After so many one fails for nothing.
@@ -310,6 +331,19 @@ impl Assembly<'_> {
         let (mut meta, mut page) = ([0; BLOCK_SIZE], [0; BLOCK_SIZE]);
         let mut entries = vec![Entry::NONE; self.here.len()];
         let may_give_up = self.may_give_up();
+        let mut open = Table::default();
+        if self.bad.iter().any(|log| !log.is_empty()) && self.bug != Some(Bug::MendedParity) {
+            let scratch = Scratch {
+                meta: &mut meta,
+                page: &mut page,
+                entries: &mut entries,
+            };
+            let mut device = Device(&self.hw.journal);
+            if let Err(e) = scan(&log, &mut device, &mut Nowhere, &mut open, scratch, crc32c) {
+                return wrong("the first scan failed", format!("{e:?}"));
+            }
+        }
+        let geo = self.hw.geo;
         let (takers, journal) = self.takers();
         let mut device = Device(journal);
         let mut sink = Replay {
@@ -318,6 +352,8 @@ impl Assembly<'_> {
             power,
             story,
             bad_page: false,
+            open,
+            geo,
             may_give_up,
             given_up: 0,
             lost: None,
@@ -410,6 +446,7 @@ pub(crate) fn recover(
         let mut assembly = Assembly {
             write_error: vec![false; here.len()],
             bad: hw.sb.bad.clone(),
+            in_sync: hw.sb.in_sync.clone(),
             here,
             fails,
             odd,

@@ -62,6 +62,8 @@ pub enum Bug {
     HastyLoss,
     /// Recovery leaves a row its old parity that cannot be written out whole.
     BelievedParity,
+    /// What recovery replays is no bad block any more, also parity that is older than the row's data.
+    MendedParity,
     /// An op that was left for want of memory takes parts that came since.
     LateParts,
     /// Pages of rows that were forgotten are freed before reads are served.
@@ -73,7 +75,7 @@ pub enum Bug {
 }
 
 /// All of them, with the names that they have on the command line.
-const BUGS: [(&str, Bug); 30] = [
+const BUGS: [(&str, Bug); 31] = [
     ("dropped-flush", Bug::DroppedFlush),
     ("early-tail", Bug::EarlyTail),
     ("split-row", Bug::SplitRow),
@@ -104,6 +106,7 @@ const BUGS: [(&str, Bug); 30] = [
     ("lost-left", Bug::LostLeft),
     ("no-reserve", Bug::NoReserve),
     ("believed-parity", Bug::BelievedParity),
+    ("mended-parity", Bug::MendedParity),
 ];
 
 impl Bug {

@@ -463,9 +463,7 @@ impl World {
         let barrier = self.newest_barrier();
         let want = match barrier.filter(|_| self.bug != Some(Bug::IdleFlush)) {
             Some(barrier) => FlushFor::RowsAnd(barrier),
-            // Not `Group`, as the shell, yet: the worlds that this makes have a known violation. See
-            // "Known violation" in Documentation/testing.rst.
-            None => FlushFor::Rows,
+            None => FlushFor::Group,
         };
         while let Some(ticket) = self.journal.log.next_flush(want) {
             if self.journal_faulty {

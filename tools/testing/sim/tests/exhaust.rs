@@ -25,6 +25,7 @@ fn every_bug_is_found() {
         "late-record",
         "hasty-loss",
         "believed-parity",
+        "mended-parity",
         "late-parts",
         "early-free",
         "lost-left",

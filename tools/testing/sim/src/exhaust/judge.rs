@@ -113,6 +113,7 @@ fn attempt(
         fails: None,
         odd: None,
         bad: hw.sb.bad.clone(),
+        in_sync: hw.sb.in_sync.clone(),
         write_error: vec![false; here.len()],
         ring: world.ring,
         dev_sectors: world.dev_sectors(),
