@@ -215,8 +215,12 @@ impl Cache {
     /// is freed.
     fn add_spare(&self, stripe: Arc<Stripe>) {
         stripe.strip();
+        let large = stripe.is_large();
         let mut spares = self.spares.lock();
-        let left = spares.push_within_capacity(stripe);
+        let left = match large && spares.len() >= SPARES {
+            true => Some(stripe),
+            false => spares.push_within_capacity(stripe).err().map(|e| e.0),
+        };
         drop(spares);
         drop(left);
     }

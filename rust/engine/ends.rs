@@ -181,6 +181,10 @@ impl Stripe {
                 }
             }
         }
+        if let Some(journal) = self.array().journal() {
+            // Parity of these rows that is there is older than their data will be.
+            journal.hasten_tail();
+        }
         RowMask::EMPTY
     }
 }

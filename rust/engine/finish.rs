@@ -6,7 +6,7 @@
 use super::{
     array::Array,
     ops::{self, Place},
-    recovery::write_member,
+    recovery::{write_member, Table},
     replay::check_row,
     table::{PageTable, Which},
     work::{Handler, Task},
@@ -91,16 +91,22 @@ impl<'a> Finisher<'a> {
         rows: &mut M,
     ) -> Result {
         let all = rows.rows();
+        let mut bare = Table::new();
         while let Some(row) = rows.first() {
             let n = rows.take(row, &mut self.entries)?;
-            self.finish(report, row, n).inspect_err(|_| {
-                pr_crit!(
-                    "{}: the row at member sector {} has data in the journal and no parity, and cannot be written out; nothing in the journal is lost: stop the array, and assemble it again with all members\n",
-                    self.array.mddev.name(),
-                    row.get()
-                );
-            })?;
-            report.row_finished();
+            self.work.place = Place::new(&self.array.geo, row, GFP_KERNEL)?;
+            if self.has_parity(row) {
+                self.finish_row(report, row, n, true)?;
+                continue;
+            }
+            for entry in self.logged_pages(n)? {
+                bare.insert(row, *entry)?;
+            }
+        }
+        // The log's room is the others': these were perhaps written out without parity, and gave theirs back.
+        while let Some(row) = bare.first() {
+            let n = bare.take(row, &mut self.entries)?;
+            self.finish_row(report, row, n, false)?;
         }
         if all > 0 {
             pr_info!(
@@ -128,7 +134,32 @@ impl<'a> Finisher<'a> {
         self.entries.get(..n).ok_or(EINVAL)
     }
 
-    fn finish(&mut self, report: &mut ScanReport, row: DevSector, n: usize) -> Result {
+    fn finish_row(
+        &mut self,
+        report: &mut ScanReport,
+        row: DevSector,
+        n: usize,
+        believed: bool,
+    ) -> Result {
+        self.finish(report, row, n, believed).inspect_err(|_| {
+            pr_crit!(
+                "{}: the row at member sector {} has data in the journal and no parity, and cannot be written out; nothing in the journal is lost: stop the array, and assemble it again with all members\n",
+                self.array.mddev.name(),
+                row.get()
+            );
+        })?;
+        report.row_finished();
+        Ok(())
+    }
+
+    /// Finishes a row, whose old parity may be `believed`.
+    fn finish(
+        &mut self,
+        report: &mut ScanReport,
+        row: DevSector,
+        n: usize,
+        believed: bool,
+    ) -> Result {
         self.work.place = Place::new(&self.array.geo, row, GFP_KERNEL)?;
         self.look(row, n)?;
         match self.read_others(row)? {
@@ -138,9 +169,11 @@ impl<'a> Finisher<'a> {
         }
         self.read_logged(n)?;
         ops::reconstruct(&mut self.work, ROW)?;
-        let believed = self.has_parity(row);
-        let logged = believed && self.log_parity(report, row)?;
-        if believed && !logged {
+        let logged = self.log_parity(report, row)?;
+        if !logged && !believed {
+            return self.write_bare(row, n);
+        }
+        if !logged {
             self.unlogged = self.unlogged.wrapping_add(1);
         }
         let mut taken = self.write_logged(row, n)?;
@@ -182,12 +215,17 @@ impl<'a> Finisher<'a> {
         Ok(taken)
     }
 
-    /// Writes the row without parity, of which too much is lost. First md records that the members hold
-    /// none: with the old one they would give something for what is lost that nobody wrote.
+    /// Writes the row without parity, of which too much is lost.
     fn forgo(&self, row: DevSector, n: usize) -> Result {
         let lost = |slot: usize| self.strips.get(slot).is_some_and(|s| !s.readable);
         self.array.give_up(row, lost)?;
         self.read_logged(n)?;
+        self.write_bare(row, n)
+    }
+
+    /// Writes the row, and no parity. First md records that the members hold none: with the old one they
+    /// would give something for what is, or gets, lost that nobody wrote.
+    fn write_bare(&self, row: DevSector, n: usize) -> Result {
         let (members, place) = (&self.array.members, &self.work.place);
         for slot in [Some(place.p), place.q].into_iter().flatten() {
             for rdev in members.both(slot).into_iter().flatten() {
@@ -196,8 +234,7 @@ impl<'a> Finisher<'a> {
                 }
             }
         }
-        self.array.mddev.update_sb_locked();
-        if self.array.is_blocked() {
+        if !self.array.mddev.update_sb_locked() || self.array.is_blocked() {
             return Err(EIO);
         }
         self.write_logged(row, n)?;
@@ -257,19 +294,16 @@ impl<'a> Finisher<'a> {
                 .is_ok())
     }
 
-    /// Whether the row's parity may be believed, of some member that is here or may come back. Else
-    /// there is nothing that a crash could make wrong; and perhaps the row was written without, and the
-    /// log's room is others'.
+    /// Whether the row's parity may be believed, of some member that is here or may come back. Else it
+    /// perhaps has no room in the log; so nothing else may be left to this.
     fn has_parity(&self, row: DevSector) -> bool {
         let place = &self.work.place;
+        let end = row.get().saturating_add(8);
         let mut parity = [Some(place.p), place.q].into_iter().flatten();
-        parity.any(|slot| {
-            let end = row.get().saturating_add(8);
-            match self.array.members.access_at(slot, end) {
-                Access::Full => !self.array.is_lost_in(slot, row.get()),
-                Access::WriteOnly => false,
-                Access::Missing => self.rdev.knows_role(slot),
-            }
+        parity.any(|slot| match self.array.members.access_at(slot, end) {
+            Access::Full => !self.array.is_lost_in(slot, row.get()),
+            Access::WriteOnly => false,
+            Access::Missing => self.rdev.knows_role(slot),
         })
     }
 

@@ -56,6 +56,11 @@ impl Journal {
             && self.state.lock().log.wants_reclaim()
     }
 
+    /// Has the tail come to what is in the log now as soon as it can.
+    pub(super) fn hasten_tail(&self) {
+        self.state.lock().log.hasten();
+    }
+
     /// A row is on the members.
     pub(super) fn row_done(&self, unit: UnitRef) {
         let (wants, spare) = {

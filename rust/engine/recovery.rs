@@ -86,19 +86,22 @@ impl Array {
 pub(super) struct Table {
     tree: RBTree<u64, KVec<Entry>>,
     rows: u64,
+    /// Any row may be there.
+    any: bool,
 }
 
 impl Table {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             tree: RBTree::new(),
             rows: 0,
+            any: false,
         }
     }
 
-    /// Whether the row is there.
+    /// Whether the row is there, or may be.
     pub(super) fn has(&self, row: DevSector) -> bool {
-        self.tree.get(&row.get()).is_some()
+        self.any || self.tree.get(&row.get()).is_some()
     }
 }
 
@@ -294,14 +297,12 @@ impl Array {
     ) -> Result<ScanReport> {
         let mut open = Table::new();
         // What came to be a bad block after the log's beginning is to be told from what the log mends.
-        let known = match self.members.any_badblock() {
-            true => self
-                .scan_into(rdev, ring, tail, &mut open, &mut Nowhere)
-                .map(drop),
-            false => Ok(()),
-        };
-        let replayed = known.and_then(|()| {
-            let mut replay = Replay::new(self, rdev, ring, open)?;
+        if self.members.any_badblock() {
+            let known = self.scan_into(rdev, ring, tail, &mut open, &mut Nowhere);
+            // What comes before something that cannot be read is replayed all the same.
+            open.any = known.is_err();
+        }
+        let replayed = Replay::new(self, rdev, ring, open).and_then(|mut replay| {
             let report = self.scan_into(rdev, ring, tail, rows, &mut replay);
             // Also if there is something that cannot be read: it may never be.
             let written = replay.flush();

@@ -301,6 +301,12 @@ impl Stripe {
         }
     }
 
+    /// Whether its lists grew for a burst of parts, and had better be freed.
+    pub(super) fn is_large(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.room > core::cmp::max(PARTS, inner.strips.len()).saturating_mul(4)
+    }
+
     /// A stripe that was never in the cache, to be used when there is no memory.
     pub(super) fn spare(array: &Arc<Array>, shard: &SpinLock<Shard>) -> Result<Arc<Self>> {
         let stripe = Self::new(array, 0, shard, GFP_KERNEL)?;

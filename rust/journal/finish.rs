@@ -4,7 +4,8 @@
 //! the power went. Recovery makes their parity and writes them to the members, before the new log
 //! begins; until then the old log has them, so that a crash in the middle is followed by the same.
 //!
-//! No member has seen a data-only row: what the members hold of it agrees with the parity there.
+//! No member has seen a data-only row: what the members hold of it agrees with the parity there,
+//! unless that is recorded as bad blocks (the row was forgone, see `Machine::forgo`).
 //! That is over as soon as one of them is written, so parity goes to the log first, behind its end,
 //! which makes the row a complete one ([`Extension`]). Without that, a crash between two members'
 //! writes and a member that is missing at the next start would cost the row the data that only

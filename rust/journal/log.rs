@@ -141,6 +141,8 @@ pub(crate) struct Log<U> {
     group_end: Option<u64>,
     failed_from: Option<u64>,
     starved: bool,
+    /// The tail is to come to this unit soon.
+    hasten: Option<u64>,
     /// The same, and there might have been but for what was granted and not used.
     crowded: bool,
     /// Room that only the rows of a write-back cache are given.
@@ -181,6 +183,7 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
             group_end: None,
             failed_from: None,
             starved: false,
+            hasten: None,
             crowded: false,
             reserve: Reserve::new(0, 0),
         })
@@ -361,11 +364,18 @@ impl<U: DerefMut<Target = [Unit]>> Log<U> {
         Ok(())
     }
 
+    /// Has what is in the log now leave it as soon as it can: parity of a row is there that will not
+    /// fit its data any more, and no newer one comes.
+    pub(crate) fn hasten(&mut self) {
+        self.hasten = Some(self.next_seq.wrapping_sub(1));
+    }
+
     /// Tells whether moving the tail is worth a superblock write: much can be freed, or something
-    /// can and there was no room for a row.
+    /// can and there was no room for a row, or it is to leave the log.
     pub(crate) fn wants_reclaim(&self) -> bool {
         let reclaimable = self.reclaimable();
-        reclaimable > self.ring.reclaim_threshold() || (self.starved && reclaimable > 0)
+        let late = self.hasten.is_some_and(|seq| before(self.tail.seq, seq));
+        reclaimable > self.ring.reclaim_threshold() || ((self.starved || late) && reclaimable > 0)
     }
 
     /// Returns the tail, as the superblock must have it.

@@ -179,7 +179,7 @@ impl Rdev {
     /// last written; true where that cannot be told.
     pub(crate) fn knows_role(&self, slot: usize) -> bool {
         let role = u32::try_from(slot).unwrap_or(u32::MAX);
-        // SAFETY: A live rdev, whose array md holds still: recovery is part of its start.
+        // SAFETY: A live rdev; the array's lock, under which recovery runs, keeps its superblock still.
         unsafe { sys::raid5c_rdev_knows_role(self.as_ptr(), role) }
     }
 

@@ -94,7 +94,7 @@ pub(crate) struct StripActs {
 /// One member's part of a stripe.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Strip {
-    /// Refreshed by the shell before each step.
+    /// Refreshed by the shell before each step, or for several events in a row.
     pub(crate) access: Access,
     /// Refreshed like `access`.
     pub(crate) twin: Twin,

@@ -464,6 +464,29 @@ fn much_to_reclaim_is_worth_a_superblock() {
     }
 }
 
+/// What is to leave the log soon needs no quarter of the ring.
+#[test]
+fn a_hastened_tail_goes_as_far_as_it_was_told() {
+    let mut log = log_with(8, JournalCache::None);
+    let done = |log: &mut Log<Vec<Unit>>| {
+        let unit = row(log);
+        log.written(unit, true).unwrap();
+        log.next_stable().unwrap();
+        log.row_done(unit, 1).unwrap();
+    };
+    for _ in 0..2 {
+        done(&mut log);
+    }
+    assert!(!log.wants_reclaim());
+    log.hasten();
+    assert!(log.wants_reclaim());
+    let tail = log.tail_candidate().unwrap();
+    log.advance_tail(tail).unwrap();
+    assert!(!log.wants_reclaim());
+    done(&mut log);
+    assert!(!log.wants_reclaim());
+}
+
 /// With two parities a meta block has room for more pages than one write to the journal takes.
 #[test]
 fn a_unit_is_one_write() {

@@ -204,6 +204,7 @@ impl World {
                 self.bad[slot].insert(at);
             }
         }
+        self.journal.log.hasten();
     }
 
     /// Whether a member has bad blocks that are in no superblock.

@@ -16,7 +16,8 @@ use crate::story::Story;
 use std::rc::Rc;
 
 impl Assembly<'_> {
-    /// Makes parity of data-only rows, adds it to the log, and writes them to the members.
+    /// Makes parity of data-only rows, adds it to the log, and writes them to the members. Rows whose
+    /// parity nobody believes come last: they may have no room in the log of their own.
     pub(crate) fn finish(
         &mut self,
         report: &mut ScanReport,
@@ -26,55 +27,100 @@ impl Assembly<'_> {
         story: &mut Story,
     ) -> Result<(), Down> {
         let mut entries = vec![Entry::NONE; self.here.len()];
+        let mut bare = Table::default();
         while let Some(row) = rows.first() {
             let n = rows.take(row, &mut entries).unwrap_or(0);
-            let at = (row.get() / 8) as usize;
-            let logged: Vec<(usize, Option<Page>)> = (entries[..n].iter())
-                .map(|e| {
-                    (
-                        e.slot.index(),
-                        page_of(self.hw.journal.read(e.block.get() as usize)),
-                    )
-                })
-                .collect();
-            story.tell(|| {
-                let slots: Vec<_> = logged.iter().map(|(slot, _)| slot).collect();
-                format!("    row {at} has data of members {slots:?} and no parity")
-            });
-            let row_pages = match self.make_row(at, &logged) {
-                Err(Down::Lost(_)) if self.may_give_up() => {
-                    self.forgo(row, &logged, power, story)?;
-                    report.row_finished();
+            if self.has_parity(row) {
+                self.finish_row(report, tail, (row, &entries[..n]), true, power, story)?;
+                continue;
+            }
+            for entry in &entries[..n] {
+                let Ok(()) = bare.insert(row, *entry) else {
                     continue;
-                }
-                pages => pages?,
-            };
-            let place = self.hw.geo.placement(row);
-            let parity: Vec<usize> = (0..self.here.len())
-                .filter(|s| place.is_parity(Slot::new(*s as u16)))
-                .collect();
-            if self.bug != Some(Bug::BareFinish) {
-                self.log_parity(report, tail, row, &row_pages, power)?;
+                };
             }
-            let mut missed = false;
-            for slot in logged.iter().map(|(slot, _)| *slot).chain(parity) {
-                let (mut takers, _) = self.takers();
-                if !takers.here[slot] {
-                    continue;
-                }
-                power.on().map_err(|()| Down::Cut)?;
-                let id = takers.members[slot].submit(at, vec![row_pages[slot]], false);
-                power.on().map_err(|()| Down::Cut)?;
-                missed |= !takers.end((slot, at), id, true, story);
-            }
-            if missed && self.takers().0.is_lost(at, &[]) {
-                if !self.may_give_up() {
-                    return Err(Down::Lost(at));
-                }
-                self.given_up += 1;
-            }
-            report.row_finished();
         }
+        while let Some(row) = bare.first() {
+            let n = bare.take(row, &mut entries).unwrap_or(0);
+            self.finish_row(report, tail, (row, &entries[..n]), false, power, story)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the row's parity may be believed, of some member that is here or may come back.
+    fn has_parity(&self, row: DevSector) -> bool {
+        let at = (row.get() / 8) as usize;
+        let place = self.hw.geo.placement(row);
+        let mut parity = [Some(place.p), place.q].into_iter().flatten();
+        parity.any(|s| self.in_sync[s.index()] && !self.bad[s.index()].contains(&at))
+    }
+
+    fn finish_row(
+        &mut self,
+        report: &mut ScanReport,
+        tail: Position,
+        (row, entries): (DevSector, &[Entry]),
+        believed: bool,
+        power: &Power,
+        story: &mut Story,
+    ) -> Result<(), Down> {
+        let at = (row.get() / 8) as usize;
+        let logged: Vec<(usize, Option<Page>)> = (entries.iter())
+            .map(|e| {
+                (
+                    e.slot.index(),
+                    page_of(self.hw.journal.read(e.block.get() as usize)),
+                )
+            })
+            .collect();
+        story.tell(|| {
+            let slots: Vec<_> = logged.iter().map(|(slot, _)| slot).collect();
+            format!("    row {at} has data of members {slots:?} and no parity")
+        });
+        let row_pages = match self.make_row(at, &logged) {
+            Err(Down::Lost(_)) if self.may_give_up() => {
+                story.tell(|| format!("    too much of row {at} is lost, it gets no parity"));
+                self.given_up += 1;
+                self.write_bare(row, &logged, power, story)?;
+                report.row_finished();
+                return Ok(());
+            }
+            pages => pages?,
+        };
+        let place = self.hw.geo.placement(row);
+        let parity: Vec<usize> = (0..self.here.len())
+            .filter(|s| place.is_parity(Slot::new(*s as u16)))
+            .collect();
+        if self.bug != Some(Bug::BareFinish) {
+            let done = self.log_parity(report, tail, row, &row_pages, power)?;
+            if !done && believed {
+                return wrong("no room for the parity of a cached row", report.to_string());
+            }
+            if !done {
+                story.tell(|| format!("    there is no room for parity of row {at}"));
+                self.write_bare(row, &logged, power, story)?;
+                report.row_finished();
+                return Ok(());
+            }
+        }
+        let mut missed = false;
+        for slot in logged.iter().map(|(slot, _)| *slot).chain(parity) {
+            let (mut takers, _) = self.takers();
+            if !takers.here[slot] {
+                continue;
+            }
+            power.on().map_err(|()| Down::Cut)?;
+            let id = takers.members[slot].submit(at, vec![row_pages[slot]], false);
+            power.on().map_err(|()| Down::Cut)?;
+            missed |= !takers.end((slot, at), id, true, story);
+        }
+        if missed && self.takers().0.is_lost(at, &[]) {
+            if !self.may_give_up() {
+                return Err(Down::Lost(at));
+            }
+            self.given_up += 1;
+        }
+        report.row_finished();
         Ok(())
     }
 
@@ -84,7 +130,7 @@ impl Assembly<'_> {
     }
 
     /// A row goes to the members without parity: md records first that they have none.
-    fn forgo(
+    fn write_bare(
         &mut self,
         row: DevSector,
         logged: &[(usize, Option<Page>)],
@@ -92,8 +138,6 @@ impl Assembly<'_> {
         story: &mut Story,
     ) -> Result<(), Down> {
         let at = (row.get() / 8) as usize;
-        story.tell(|| format!("    too much of row {at} is lost, it gets no parity"));
-        self.given_up += 1;
         let place = self.hw.geo.placement(row);
         let here = |slot: &usize| self.here[*slot] && self.bug != Some(Bug::BelievedParity);
         let parity: Vec<usize> = (0..self.here.len())
@@ -177,6 +221,7 @@ impl Assembly<'_> {
         wrong("a row without parity is lost", format!("row {at}"))
     }
 
+    /// False if there is no room.
     fn log_parity(
         &mut self,
         report: &mut ScanReport,
@@ -184,21 +229,15 @@ impl Assembly<'_> {
         row: DevSector,
         pages: &[Page],
         power: &Power,
-    ) -> Result<(), Down> {
+    ) -> Result<bool, Down> {
         let place = self.hw.geo.placement(row);
         let slots: Vec<usize> = [Some(place.p), place.q]
             .into_iter()
             .flatten()
             .map(|s| s.index())
             .collect();
-        let at = (row.get() / 8) as usize;
-        let believed = |slot: &usize| self.in_sync[*slot] && !self.bad[*slot].contains(&at);
-        if !slots.iter().any(believed) {
-            // Perhaps it was written without, and has no room of its own.
-            return Ok(());
-        }
         let Some(longer) = report.extend(self.ring, tail, slots.len() as u64) else {
-            return wrong("no room for the parity of a cached row", report.to_string());
+            return Ok(false);
         };
         let next = longer.next().get() as usize;
         put(&mut self.hw.journal, next, vec![Block::zero()], true, power)?;
@@ -216,7 +255,7 @@ impl Assembly<'_> {
             put(&mut self.hw.journal, at, vec![block], true, power)?;
         }
         wiped.unit_written(report);
-        Ok(())
+        Ok(true)
     }
 }
 
