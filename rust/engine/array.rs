@@ -439,6 +439,8 @@ impl Array {
         let locked = !self.mddev.in_sync_thread();
         while self.turns.fetch_add(0, Full) != 0
             || self.cache.active() != 0
+            // What a stripe began just before it was without work.
+            || self.turns.fetch_add(0, Full) != 0
             || self.direct_reads.count() != 0
             || self.is_dirty()
         {

@@ -45,6 +45,8 @@ pub(super) struct Finisher<'a> {
     entries: KVec<Entry>,
     /// Rows for whose parity the log had no room.
     unlogged: u64,
+    /// The superblocks were written since the recovery began.
+    recorded: bool,
 }
 
 impl<'a> Finisher<'a> {
@@ -80,6 +82,7 @@ impl<'a> Finisher<'a> {
             strips: KVec::from_elem(none, members, GFP_KERNEL)?,
             entries: KVec::from_elem(Entry::NONE, members, GFP_KERNEL)?,
             unlogged: 0,
+            recorded: false,
         })
     }
 
@@ -171,7 +174,7 @@ impl<'a> Finisher<'a> {
         ops::reconstruct(&mut self.work, ROW)?;
         let logged = self.log_parity(report, row)?;
         if !logged && !believed {
-            return self.write_bare(row, n);
+            return self.write_unlogged(row, n);
         }
         if !logged {
             self.unlogged = self.unlogged.wrapping_add(1);
@@ -215,17 +218,12 @@ impl<'a> Finisher<'a> {
         Ok(taken)
     }
 
-    /// Writes the row without parity, of which too much is lost.
+    /// Writes the row without parity, of which too much is lost. First md records that the members hold
+    /// none: with the old one they would give something for what is lost that nobody wrote.
     fn forgo(&self, row: DevSector, n: usize) -> Result {
         let lost = |slot: usize| self.strips.get(slot).is_some_and(|s| !s.readable);
         self.array.give_up(row, lost)?;
         self.read_logged(n)?;
-        self.write_bare(row, n)
-    }
-
-    /// Writes the row, and no parity. First md records that the members hold none: with the old one they
-    /// would give something for what is, or gets, lost that nobody wrote.
-    fn write_bare(&self, row: DevSector, n: usize) -> Result {
         let (members, place) = (&self.array.members, &self.work.place);
         for slot in [Some(place.p), place.q].into_iter().flatten() {
             for rdev in members.both(slot).into_iter().flatten() {
@@ -234,14 +232,48 @@ impl<'a> Finisher<'a> {
                 }
             }
         }
-        if !self.array.mddev.update_sb_locked() || self.array.is_blocked() {
-            return Err(EIO);
-        }
+        self.record()?;
         self.write_logged(row, n)?;
         if self.array.has_failed() {
             return Err(EIO);
         }
         Ok(())
+    }
+
+    /// Has md write what is out, and what is a bad block.
+    fn record(&self) -> Result {
+        match self.array.mddev.update_sb_locked() && !self.array.is_blocked() {
+            true => Ok(()),
+            false => Err(EIO),
+        }
+    }
+
+    /// Writes a row whose old parity nobody believes, and for whose new one the log has no room: the
+    /// members that have it keep it as a bad block, as after a crash the log would put the old one there.
+    fn write_unlogged(&mut self, row: DevSector, n: usize) -> Result {
+        let missing = |slot: usize| {
+            let end = row.get().saturating_add(8);
+            self.array.members.access_at(slot, end) == Access::Missing
+        };
+        if self
+            .logged_pages(n)?
+            .iter()
+            .any(|e| missing(e.slot.index()))
+        {
+            // It would be in parity only.
+            return Err(EIO);
+        }
+        if !self.recorded || self.array.is_blocked() {
+            self.record()?;
+            self.recorded = true;
+        }
+        if !self.write_logged(row, n)? {
+            check_row(self.array, row)?;
+        }
+        match self.array.has_failed() {
+            true => Err(EIO),
+            false => Ok(()),
+        }
     }
 
     /// Finds out what each member is to the row.

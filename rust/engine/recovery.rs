@@ -99,9 +99,14 @@ impl Table {
         }
     }
 
-    /// Whether the row is there, or may be.
+    /// Whether the row may be there.
+    pub(super) fn may_have(&self, row: DevSector) -> bool {
+        self.any || self.has(row)
+    }
+
+    /// Whether the row is there.
     pub(super) fn has(&self, row: DevSector) -> bool {
-        self.any || self.tree.get(&row.get()).is_some()
+        self.tree.get(&row.get()).is_some()
     }
 }
 

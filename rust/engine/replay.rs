@@ -93,7 +93,7 @@ fn is_open_parity(array: &Array, open: &Table, row: DevSector, slot: usize) -> b
         let place = array.geo.placement(row);
         u16::try_from(slot).is_ok_and(|slot| place.is_parity(Slot::new(slot)))
     };
-    open.has(row) && is_parity()
+    open.may_have(row) && is_parity()
 }
 
 /// A page that is to be written.

@@ -81,7 +81,7 @@ impl Assembly<'_> {
             Err(Down::Lost(_)) if self.may_give_up() => {
                 story.tell(|| format!("    too much of row {at} is lost, it gets no parity"));
                 self.given_up += 1;
-                self.write_bare(row, &logged, power, story)?;
+                self.forgo(row, &logged, power, story)?;
                 report.row_finished();
                 return Ok(());
             }
@@ -98,7 +98,7 @@ impl Assembly<'_> {
             }
             if !done {
                 story.tell(|| format!("    there is no room for parity of row {at}"));
-                self.write_bare(row, &logged, power, story)?;
+                self.write_unlogged(row, &logged, power, story)?;
                 report.row_finished();
                 return Ok(());
             }
@@ -130,7 +130,7 @@ impl Assembly<'_> {
     }
 
     /// A row goes to the members without parity: md records first that they have none.
-    fn write_bare(
+    fn forgo(
         &mut self,
         row: DevSector,
         logged: &[(usize, Option<Page>)],
@@ -157,6 +157,39 @@ impl Assembly<'_> {
             let id = takers.members[*slot].submit(at, vec![page], false);
             power.on().map_err(|()| Down::Cut)?;
             takers.end((*slot, at), id, true, story);
+        }
+        Ok(())
+    }
+
+    /// A row whose old parity nobody believes goes to the members without a new one.
+    fn write_unlogged(
+        &mut self,
+        row: DevSector,
+        logged: &[(usize, Option<Page>)],
+        power: &Power,
+        story: &mut Story,
+    ) -> Result<(), Down> {
+        let at = (row.get() / 8) as usize;
+        if logged.iter().any(|(slot, _)| !self.here[*slot]) {
+            return Err(Down::Lost(at));
+        }
+        self.record(power, story)?;
+        let mut missed = false;
+        for (slot, page) in logged {
+            let (mut takers, _) = self.takers();
+            let Some(page) = page.filter(|_| takers.here[*slot]) else {
+                continue;
+            };
+            power.on().map_err(|()| Down::Cut)?;
+            let id = takers.members[*slot].submit(at, vec![page], false);
+            power.on().map_err(|()| Down::Cut)?;
+            missed |= !takers.end((*slot, at), id, true, story);
+        }
+        if missed && self.takers().0.is_lost(at, &[]) {
+            if !self.may_give_up() {
+                return Err(Down::Lost(at));
+            }
+            self.given_up += 1;
         }
         Ok(())
     }

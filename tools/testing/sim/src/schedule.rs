@@ -394,7 +394,8 @@ impl World {
                 return;
             }
         }
-        judge!(self, false, "it never ends", "");
+        // What waits for the log's room may have the pages that others wait for.
+        judge!(self, self.is_log_kept(), "it never ends", "");
     }
 
     fn judge_end(&mut self) {

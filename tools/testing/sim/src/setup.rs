@@ -62,7 +62,8 @@ pub enum Bug {
     HastyLoss,
     /// Recovery leaves a row its old parity that cannot be written out whole.
     BelievedParity,
-    /// What recovery replays is no bad block any more, also parity that is older than the row's data.
+    /// What recovery replays is no bad block any more, also parity that is older than the row's data. Too
+    /// rare for a test here; case old_parity of the stage badblocks has it.
     MendedParity,
     /// An op that was left for want of memory takes parts that came since.
     LateParts,
