@@ -132,10 +132,16 @@ suspended()
 }
 
 # Without a member, data come from the others.
+recorded()
+{
+	! grep -q blocked $SYS/dev-*/state
+}
+
 missing()
 {
 	fill --bitmap=none
 	must mdadm $MD --fail "${DISK[1]}"
+	soon $((100 * SLOWER)) "the failure is not recorded" recorded
 	try_now read:0:24576:4:300
 	some_are done "a missing member"
 	try_now read:0:24576:64:100
