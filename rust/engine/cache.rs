@@ -20,7 +20,7 @@ const SHARDS: usize = 512;
 const SPARES: usize = 4;
 
 /// So many more are kept, to be used before any is made: an object is many allocations.
-const AGAIN: usize = 12;
+const AGAIN: usize = 2;
 
 /// Where a stripe without work is listed.
 #[derive(Clone, Copy, PartialEq, Eq)]
