@@ -251,21 +251,18 @@ impl<'a> Finisher<'a> {
     /// Writes a row whose old parity nobody believes, and for whose new one the log has no room: the
     /// members that have it keep it as a bad block, as after a crash the log would put the old one there.
     fn write_unlogged(&mut self, row: DevSector, n: usize) -> Result {
-        let missing = |slot: usize| {
-            let end = row.get().saturating_add(8);
-            self.array.members.access_at(slot, end) == Access::Missing
-        };
-        if self
-            .logged_pages(n)?
-            .iter()
-            .any(|e| missing(e.slot.index()))
-        {
-            // It would be in parity only.
-            return Err(EIO);
-        }
         if !self.recorded || self.array.is_blocked() {
             self.record()?;
             self.recorded = true;
+        }
+        // After that, as a superblock that cannot be written costs its member.
+        let lacks = |slot: usize| {
+            let end = row.get().saturating_add(8);
+            self.array.members.access_at(slot, end) != Access::Full
+        };
+        if self.logged_pages(n)?.iter().any(|e| lacks(e.slot.index())) {
+            // It would be in parity only.
+            return Err(EIO);
         }
         if !self.write_logged(row, n)? {
             check_row(self.array, row)?;

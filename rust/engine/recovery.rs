@@ -307,12 +307,18 @@ impl Array {
             // What comes before something that cannot be read is replayed all the same.
             open.any = known.is_err();
         }
+        let unknown = open.any;
         let replayed = Replay::new(self, rdev, ring, open).and_then(|mut replay| {
             let report = self.scan_into(rdev, ring, tail, rows, &mut replay);
             // Also if there is something that cannot be read: it may never be.
             let written = replay.flush();
             report.and_then(|report| written.map(|()| report))
         });
+        // The log is kept, too, if it could be read now: parity was not believed that may be needed.
+        let replayed = match unknown {
+            true => replayed.and(Err(EIO)),
+            false => replayed,
+        };
         replayed.inspect_err(|_| {
             pr_crit!(
                 "{}: {}: recovery of the journal failed; nothing in it is lost: stop the array, and assemble it again when the device works\n",
