@@ -18,7 +18,7 @@ sys.path.insert(0, str(REPO / "tools"))
 
 from lab import (Disk, LabError, MachineError, QemuGuest,  # noqa: E402
                  Uml, build_module)
-from lab.machine import machine_class  # noqa: E402
+from lab.machine import MachineDied, machine_class  # noqa: E402
 from lab.mdadm import raid6check  # noqa: E402
 from lab.roots import Choice, build_root, in_root  # noqa: E402
 from lab.util import CACHE, lock  # noqa: E402
@@ -219,20 +219,39 @@ def judge(ctx, verdicts, guest, name, rc, story=""):
         verdicts.add("ok", f"{name}: kernel log")
 
 
+def stillborn(ctx, guest, name, error):
+    """Tell whether a machine died before it ran anything of ours.
+
+    Emulated CPUs that patch their kernel's code while it boots were seen to
+    stumble over the breakpoint that they put there meanwhile (Oops: int3).
+    """
+    if not isinstance(error, MachineDied) or guest.job_log.stat().st_size:
+        return False
+    _, kernel = keep_logs(ctx, guest, f"{name}-stillborn")
+    why = (complaints(kernel) or ["its kernel says nothing"])[0][:100]
+    print(f"    note: {name}: the machine died before its job began, and is "
+          f"started once more: {why}", flush=True)
+    return True
+
+
 def run_job(ctx, verdicts, kind, script, name, disks, args=(), env=None,
             timeout=300, tools=(), files=(), **options):
     """Boot a machine, run one guest script, judge it."""
     if ctx.debug:
         timeout *= DEBUG_PATIENCE
     with machine(ctx, kind, name, disks, **options) as guest:
-        story, rc = "", None
-        try:
-            boot(ctx, guest, script, name, args, env, timeout, tools,
-                 files)
-            rc = guest.wait(timeout)
-        except MachineError as error:
-            guest.kill()
-            story = str(error).splitlines()[0]
+        for again in (True, False):
+            story, rc = "", None
+            try:
+                boot(ctx, guest, script, name, args, env, timeout, tools,
+                     files)
+                rc = guest.wait(timeout)
+            except MachineError as error:
+                guest.kill()
+                story = str(error).splitlines()[0]
+                if again and stillborn(ctx, guest, name, error):
+                    continue
+            break
         judge(ctx, verdicts, guest, name, rc, story)
     shutil.rmtree(guest.workdir, ignore_errors=True)
 
