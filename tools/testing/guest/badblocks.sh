@@ -515,8 +515,8 @@ journaled()
 	must mdadm --assemble --run $MD "${words[@]}"
 }
 
-# Page 384 is in the journal and in the cache only, and its row has no parity any more, nor page 400.
-cached_and_lost()
+# An array that is written, and an empty journal.
+build_journaled()
 {
 	local words
 	MEMBERS=(0 1 2 3)
@@ -530,6 +530,12 @@ cached_and_lost()
 	must dd if=/dev/urandom of=$MD bs=192K count=100 oflag=direct
 	stop_md
 	journaled
+}
+
+# Page 384 is in the journal and in the cache only, and its row has no parity any more, nor page 400.
+cached_and_lost()
+{
+	build_journaled
 	page 400
 	echo write-back > $SYS/journal_mode || fail "no write-back"
 	drop_caches
@@ -622,18 +628,8 @@ slow_and_failing()
 # the parity that recovery finds first is not for what cannot be read.
 old_parity()
 {
-	local i pinned words
-	MEMBERS=(0 1 2 3)
-	junk $((SPARE + 1)) /dev/zero
-	tables
-	mapfile -t words < <(devices "${MEMBERS[@]}")
-	must mdadm --create $MD --run --level=5 --chunk=$CHUNK --raid-devices=4 \
-		--size=$SIZE --assume-clean "${words[@]}" \
-		--write-journal /dev/mapper/m$SPARE
-	OFFSET=$(offset_of /dev/mapper/m0)
-	must dd if=/dev/urandom of=$MD bs=192K count=40 oflag=direct
-	stop_md
-	journaled
+	local i pinned
+	build_journaled
 	# Nothing leaves the log from here on: a write of row 2048 does not end on member 2. Its strip there
 	# is page 800.
 	table 2 slow_and_failing 1024 8 2048

@@ -148,6 +148,18 @@ impl Assembly<'_> {
             self.bad[slot].insert(at);
         }
         self.record(power, story)?;
+        self.write_logged(at, logged, power, story).map(drop)
+    }
+
+    /// Writes what the log has of a row; whether some member did not take it.
+    fn write_logged(
+        &mut self,
+        at: usize,
+        logged: &[(usize, Option<Page>)],
+        power: &Power,
+        story: &mut Story,
+    ) -> Result<bool, Down> {
+        let mut missed = false;
         for (slot, page) in logged {
             let (mut takers, _) = self.takers();
             let Some(page) = page.filter(|_| takers.here[*slot]) else {
@@ -156,9 +168,9 @@ impl Assembly<'_> {
             power.on().map_err(|()| Down::Cut)?;
             let id = takers.members[*slot].submit(at, vec![page], false);
             power.on().map_err(|()| Down::Cut)?;
-            takers.end((*slot, at), id, true, story);
+            missed |= !takers.end((*slot, at), id, true, story);
         }
-        Ok(())
+        Ok(missed)
     }
 
     /// A row whose old parity nobody believes goes to the members without a new one.
@@ -174,17 +186,7 @@ impl Assembly<'_> {
             return Err(Down::Lost(at));
         }
         self.record(power, story)?;
-        let mut missed = false;
-        for (slot, page) in logged {
-            let (mut takers, _) = self.takers();
-            let Some(page) = page.filter(|_| takers.here[*slot]) else {
-                continue;
-            };
-            power.on().map_err(|()| Down::Cut)?;
-            let id = takers.members[*slot].submit(at, vec![page], false);
-            power.on().map_err(|()| Down::Cut)?;
-            missed |= !takers.end((*slot, at), id, true, story);
-        }
+        let missed = self.write_logged(at, logged, power, story)?;
         if missed && self.takers().0.is_lost(at, &[]) {
             if !self.may_give_up() {
                 return Err(Down::Lost(at));
