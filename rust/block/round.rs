@@ -49,6 +49,8 @@ pub(crate) struct Label {
     pub(crate) write: bool,
     /// To the member's twin.
     pub(crate) twin: bool,
+    /// Not the write itself: a read of what was written.
+    pub(crate) again: bool,
 }
 
 /// What each bio is about.

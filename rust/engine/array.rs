@@ -28,11 +28,11 @@ use crate::{
 };
 use core::num::NonZeroU64;
 use kernel::{
-    new_spinlock,
+    new_mutex, new_spinlock,
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, Full, Relaxed},
-        Arc, SpinLock,
+        Arc, Mutex, SpinLock,
     },
     time::{delay::fsleep, Delta},
     workqueue::{new_delayed_work, DelayedWork},
@@ -67,6 +67,9 @@ pub(super) const LARGE: u32 = 128;
 
 /// The reclaim thread looks this often even if nobody wakes it.
 const RECLAIM_PERIOD_MS: u32 = 5000;
+
+/// Work that nobody waits for has so much time when the array is freed.
+const SETTLE_MS: u32 = 10_000;
 
 fn nonzero(n: u64) -> Result<NonZeroU64> {
     NonZeroU64::new(n).ok_or(EINVAL)
@@ -131,6 +134,9 @@ pub(crate) struct Array {
     pub(crate) hold: SpinLock<Hold>,
     /// Stripes whose timer runs.
     pub(crate) timers: Atomic<usize>,
+    /// Held while what cannot be read although it was rewritten is judged.
+    #[pin]
+    pub(super) judging: Mutex<()>,
     /// Looks again after those that lack memory.
     #[pin]
     pub(super) retry: DelayedWork<Array>,
@@ -199,6 +205,7 @@ impl Array {
                 quiesced: Atomic::new(0),
                 hold <- new_spinlock!(Hold::new(), "raid5c::hold"),
                 timers: Atomic::new(0),
+                judging <- new_mutex!((), "raid5c::judging"),
                 retry <- new_delayed_work!("raid5c::retry"),
                 retry_wanted: Atomic::new(0),
                 short_from: Atomic::new(0),
@@ -414,8 +421,16 @@ impl Array {
         (follows || sectors >= LARGE) && self.hold.lock().ask()
     }
 
-    /// Waits until all timers and queued work have run.
+    /// Waits until all timers and queued work have run. Nobody waits for what is written to correct a
+    /// read error, and md may free an array without having quiesced it (for another personality): that is
+    /// waited for as well, but not for what may never end.
     pub(super) fn settle(&self) {
+        for _ in 0..SETTLE_MS {
+            if self.cache.active() == 0 {
+                break;
+            }
+            fsleep(Delta::from_millis(1));
+        }
         while self.timers.fetch_add(0, Full) != 0 {
             fsleep(Delta::from_millis(1));
         }

@@ -4,12 +4,15 @@
 
 use super::{array::Array, members::Device, stripe::Stripe, work::Handler};
 use crate::{
-    block::round::{Done, Label, Op},
+    block::round::{Done, Ended, Label, Op},
     lib::clock::warn_limited,
     md::rdev::{Rdev, RdevFlag},
-    raid::{mask::RowMask, stripe::Event},
+    raid::{
+        mask::RowMask,
+        stripe::{Event, Strip},
+    },
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::Arc};
 
 /// What a bio of these rows is about.
 pub(super) fn label((slot, device): (usize, Device), rows: RowMask, op: Op) -> Label {
@@ -18,6 +21,7 @@ pub(super) fn label((slot, device): (usize, Device), rows: RowMask, op: Op) -> L
         rows: rows.0,
         write: op != Op::Read,
         twin: device == Device::Twin,
+        again: false,
     }
 }
 
@@ -34,16 +38,59 @@ pub(super) fn end_event(label: Label, ok: bool) -> Event {
 /// So many ends are told at once.
 const AT_ONCE: usize = 8;
 
+/// Rows that a role could not read, and that have been written now.
+pub(super) struct Mended {
+    pub(super) slot: usize,
+    pub(super) rows: RowMask,
+    pub(super) twin: bool,
+}
+
+impl Mended {
+    /// The end of the write of some of the rows, of which the planner has not been told.
+    fn end(&self, rows: RowMask) -> Event {
+        let (slot, ok) = (self.slot, true);
+        if self.twin {
+            Event::TwinDone { slot, rows, ok }
+        } else {
+            Event::WriteDone { slot, rows, ok }
+        }
+    }
+
+    /// Takes such rows out of an event.
+    fn take(strips: &[Strip], event: &mut Event) -> Option<Self> {
+        let (slot, rows, twin) = match event {
+            Event::WriteDone {
+                slot,
+                rows,
+                ok: true,
+            } => (*slot, rows, false),
+            Event::TwinDone {
+                slot,
+                rows,
+                ok: true,
+            } => (*slot, rows, true),
+            _ => return None,
+        };
+        let mended = strips.get(slot)?.mended(*rows, twin);
+        rows.remove(mended);
+        mended.any().then_some(Self {
+            slot,
+            rows: mended,
+            twin,
+        })
+    }
+}
+
 /// Ends that the planner has not been told of. Those of a round are told together: each telling
 /// has a look at all members.
 struct Ends<'a> {
-    stripe: &'a Stripe,
+    stripe: &'a Arc<Stripe>,
     events: [Event; AT_ONCE],
     len: usize,
 }
 
 impl<'a> Ends<'a> {
-    fn new(stripe: &'a Stripe) -> Self {
+    fn new(stripe: &'a Arc<Stripe>) -> Self {
         let none = Event::NotRecorded {
             rows: RowMask::EMPTY,
         };
@@ -65,17 +112,30 @@ impl<'a> Ends<'a> {
     }
 
     fn tell(&mut self) {
-        let told = self.events.get(..core::mem::take(&mut self.len));
-        self.stripe.events(told.unwrap_or(&[]));
+        let len = core::mem::take(&mut self.len);
+        let told = self.events.get_mut(..len).unwrap_or(&mut []);
+        if told.is_empty() {
+            return;
+        }
+        for one in self.stripe.ends(told).into_iter().flatten() {
+            let rows = self.stripe.read_again(&one);
+            if rows.any() {
+                self.stripe.event(one.end(rows));
+            }
+        }
     }
 }
 
 impl Stripe {
     /// Takes in how the bios of a round ended.
-    pub(super) fn take_ends(&self, done: Done<Stripe>) {
+    pub(super) fn take_ends(self: &Arc<Self>, done: Done<Stripe>) {
         let mut ends = Ends::new(self);
         for ended in done {
             let label = ended.label;
+            if label.again {
+                self.reread(&ended);
+                continue;
+            }
             if !ended.ok && ended.discard {
                 ends.push(self.discard_refused(ended, RowMask(label.rows)));
                 continue;
@@ -102,6 +162,31 @@ impl Stripe {
             ends.push(end_event(label, ok));
         }
         ends.tell();
+    }
+
+    /// The same of those events, but of what has to be read again first: that is returned.
+    fn ends(&self, events: &mut [Event]) -> [Option<Mended>; AT_ONCE] {
+        let mut mended = [const { None }; AT_ONCE];
+        self.locked(|inner, policy| {
+            for (event, place) in events.iter_mut().zip(mended.iter_mut()) {
+                *place = Mended::take(&inner.strips, event);
+                inner.apply(*event, policy);
+            }
+        });
+        mended
+    }
+
+    /// What was written could be read, or not. The write has ended well: the member has taken it.
+    fn reread(&self, ended: &Ended) {
+        let Label { slot, rows, .. } = ended.label;
+        let rows = RowMask(rows);
+        let at = self.row_sector(rows.lowest().unwrap_or(0)).get();
+        self.array().take_reread(&ended.rdev, slot, at, ended.ok);
+        self.event(Event::WriteDone {
+            slot,
+            rows,
+            ok: true,
+        });
     }
 
     /// What was written well is no bad block any more.

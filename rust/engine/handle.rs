@@ -225,9 +225,6 @@ impl Stripe {
             self.report_stuck(acts.stuck);
         }
         self.report_sync(&acts);
-        if acts.corrected {
-            self.report_corrected(work);
-        }
     }
 
     /// Marks the parts of rows that ended, before anything new takes them up.
@@ -341,27 +338,6 @@ impl Stripe {
             rows.count(),
             self.sector()
         );
-    }
-
-    /// Counts read errors that were put right.
-    fn report_corrected(&self, work: &Handler) {
-        for (slot, task) in work.tasks.iter().enumerate() {
-            let rows = task.acts.corrected.count();
-            if rows == 0 {
-                continue;
-            }
-            let part = (self.sector(), 8);
-            if let Some(rdev) = self.array().members.reader(slot, self.end(), part) {
-                rdev.add_corrected(rows.saturating_mul(8));
-                warn_limited!(
-                    "{}: {}: read errors in {} rows of the stripe at member sector {} corrected by rewriting\n",
-                    self.array().mddev.name(),
-                    rdev.name(),
-                    rows,
-                    self.sector()
-                );
-            }
-        }
     }
 
     fn report_sync(&self, acts: &Actions) {

@@ -122,7 +122,7 @@ impl Stripe {
         }
     }
 
-    fn submit(&self, round: Builder<Stripe>) {
+    fn submit(self: &Arc<Self>, round: Builder<Stripe>) {
         if round.is_empty() {
             return;
         }

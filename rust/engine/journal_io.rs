@@ -238,6 +238,7 @@ pub(super) const LABEL: Label = Label {
     rows: 0,
     write: true,
     twin: false,
+    again: false,
 };
 
 /// A unit's pages in the order of its blocks.

@@ -162,6 +162,13 @@ impl Members {
         rdev.map(RdevRef::new)
     }
 
+    /// Whether role `slot` has all rows: it is in sync, and nothing of it is a bad block.
+    pub(crate) fn has_all(&self, slot: usize) -> bool {
+        let guard = rcu::read_lock();
+        let member = self.pair(slot, &guard).member;
+        member.is_some_and(|rdev| rdev.flag(RdevFlag::InSync) && !rdev.any_badblock())
+    }
+
     /// All working devices of role `slot`, counted.
     pub(crate) fn both(&self, slot: usize) -> [Option<RdevRef>; 2] {
         let guard = rcu::read_lock();

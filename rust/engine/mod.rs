@@ -42,6 +42,7 @@ mod release;
 mod replay;
 mod report;
 mod request;
+mod reread;
 mod stripe;
 mod sync;
 mod sysfs;

@@ -186,6 +186,7 @@ impl<'a> Replay<'a> {
             rows: write.row.get(),
             write: true,
             twin: false,
+            again: false,
         };
         for member in self.array.members.both(write.slot).into_iter().flatten() {
             let sector = write.row.get().wrapping_add(member.data_offset());

@@ -139,6 +139,19 @@ pub(crate) struct Inner {
     pub(crate) syncing: bool,
 }
 
+impl Inner {
+    /// Tells the planner of an event.
+    pub(super) fn apply(&mut self, event: Event, policy: &Policy) {
+        apply(
+            &mut self.st,
+            &mut self.strips,
+            event,
+            policy,
+            &mut self.acts,
+        );
+    }
+}
+
 /// One stripe.
 #[pin_data]
 pub(crate) struct Stripe {
@@ -548,19 +561,20 @@ impl Stripe {
         if events.is_empty() {
             return;
         }
+        self.locked(|inner, policy| {
+            for event in events {
+                inner.apply(*event, policy);
+            }
+        });
+    }
+
+    /// Has the planner told of events by `tell`.
+    pub(super) fn locked(&self, tell: impl FnOnce(&mut Inner, &Policy)) {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         inner.again = true;
         let policy = self.array.view(self.index, &mut inner.strips);
-        for event in events {
-            apply(
-                &mut inner.st,
-                &mut inner.strips,
-                *event,
-                &policy,
-                &mut inner.acts,
-            );
-        }
+        tell(inner, &policy);
     }
 
     /// Has the stripe looked at again after a while, and no longer held back.

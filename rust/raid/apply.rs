@@ -210,9 +210,6 @@ impl Machine<'_> {
             let rows = rows & s.writing;
             s.writing.remove(rows);
             if ok {
-                let corrected = s.read_error & rows;
-                s.act.corrected.insert(corrected);
-                self.acts.corrected |= corrected.any();
                 s.read_error.remove(rows);
             } else if !alone && s.access != Access::Missing {
                 // One bad sector fails a whole write: find out which row has it.
@@ -252,10 +249,7 @@ impl Machine<'_> {
             s.twin_writing.remove(rows);
             if ok {
                 // What only the twin takes is put right there.
-                let corrected = s.read_error & rows & s.spared;
-                s.act.corrected.insert(corrected);
-                self.acts.corrected |= corrected.any();
-                s.read_error.remove(corrected);
+                s.read_error.remove(rows & s.spared);
             } else if s.twin != Twin::None {
                 // What was to be given to it has not come; a user's write does without. If it is gone,
                 // it needs nothing, and the row is what it should be.
@@ -309,8 +303,8 @@ impl Machine<'_> {
         self.st.discard.remove(rows);
     }
 
-    /// Rows of writes under way that are lost: the array has failed, or data is not on its member, and
-    /// so much else of the row is not to be had that it cannot be computed.
+    /// Rows of writes under way that are lost: the array has failed, or data is not on its member to be
+    /// read, and so much else of the row is not to be had that it cannot be computed.
     fn missed(&self) -> RowMask {
         if self.failed_members() > self.st.parity() {
             return self.st.rows;
@@ -318,7 +312,8 @@ impl Machine<'_> {
         let mut data = RowMask::EMPTY;
         for (i, s) in self.strips.iter().enumerate() {
             if !self.st.is_parity(i) {
-                data.insert(s.written & s.gone());
+                // What is bad although it was written cannot be read.
+                data.insert(s.written & (s.gone() | s.bad));
             }
         }
         if data.is_empty() {

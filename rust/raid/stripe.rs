@@ -86,9 +86,6 @@ pub(crate) struct StripActs {
     pub(crate) drain: RowMask,
     /// End the read bios of these rows with an error.
     pub(crate) fail_read: RowMask,
-    /// Rows that the member could not read, and that were put right by
-    /// rewriting; to be counted.
-    pub(crate) corrected: RowMask,
 }
 
 /// One member's part of a stripe.
@@ -179,7 +176,6 @@ impl Strip {
                 fill: RowMask::EMPTY,
                 drain: RowMask::EMPTY,
                 fail_read: RowMask::EMPTY,
-                corrected: RowMask::EMPTY,
             },
         }
     }
@@ -232,6 +228,17 @@ impl Strip {
         self.dead = self.bad & skipped;
         self.read_error
             .insert(self.bad.minus(self.dead | self.uptodate));
+    }
+
+    /// Of `rows`, of which a write to the member or its twin has ended well: those that could not be read
+    /// before.
+    pub(crate) fn mended(&self, rows: RowMask, twin: bool) -> RowMask {
+        let writing = if twin {
+            self.twin_writing & self.spared
+        } else {
+            self.writing
+        };
+        rows & writing & self.read_error
     }
 
     /// Rows that the twin lacks, if there is one.
@@ -607,8 +614,6 @@ pub(crate) struct Actions {
     pub(crate) sync_failed: RowMask,
     /// The check found these rows wrong.
     pub(crate) mismatch: RowMask,
-    /// Some strip has `corrected` rows.
-    pub(crate) corrected: bool,
     /// Rows left alone because the policy says `hold`.
     pub(crate) held: RowMask,
 }
@@ -628,7 +633,6 @@ impl Actions {
             || self.read
             || self.write
             || self.record
-            || self.corrected
             || (self.journal
                 | self.complete
                 | self.landed

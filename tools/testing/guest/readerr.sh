@@ -55,6 +55,31 @@ hole()
 	echo "$((from + count)) $((end - from - count)) linear ${DISK[1]} $((from + count))"
 }
 
+# The same, but writes are taken; of COUNT sectors every second page.
+dumb()
+{
+	local from=$1 count=$2 end at
+	end=$(blockdev --getsz "${DISK[1]}")
+	echo "0 $from linear ${DISK[1]} 0"
+	for ((at = from; at < from + count; at += 16)); do
+		echo "$at 8 flakey ${DISK[1]} $at 0 3600 1 error_reads"
+		echo "$((at + 8)) 8 linear ${DISK[1]} $((at + 8))"
+	done
+	echo "$at $((end - at)) linear ${DISK[1]} $at"
+}
+
+data_offset()
+{
+	mdadm --examine /dev/mapper/bad |
+		sed -n 's/.*Data Offset : \([0-9]*\) .*/\1/p'
+}
+
+read_all()
+{
+	dd if=$MD of=/dev/null bs=1M iflag=direct 2> /dev/null ||
+		fail "unreadable sectors are an error"
+}
+
 unreadable()
 {
 	local offset
@@ -97,6 +122,72 @@ dust()
 		dmesg | grep -q "countbadblocks: 0 bad" ||
 		fail "bad sectors are left: $(dmsetup message bad 0 countbadblocks 2>&1)"
 	verify "mended"
+}
+
+# recorded DEVICE N: so many pages of it are bad blocks, and that is in the superblocks.
+recorded()
+{
+	[ "$(awk '{ n += $2 / 8 } END { print n + 0 }' "$SYS/$1/bad_blocks")" = "$2" ] &&
+		[ -z "$(get "$1/unacknowledged_bad_blocks")" ]
+}
+
+# Sectors that take what is written and cannot be read are not mended by that: they are bad blocks.
+not_mended()
+{
+	local state
+	modprobe dm-flakey 2> /dev/null
+	linear | mapped bad
+	build 5 /dev/mapper/bad
+	drop_caches
+	state=dev-dm-$(dmsetup info -c --noheadings -o minor bad)
+	dumb $(($(data_offset) + 1000)) 32 | swap bad
+	dmesg -C
+	read_all
+	# What is parity there.
+	sync_now check
+	soon 100 "nothing is recorded" recorded "$state" 2
+	# Both, or one if they come at once.
+	dmesg | grep -qE "member sector 10(00|16) not corrected by rewriting; recorded" ||
+		fail "nothing is said"
+	[ "$(get "$state/errors")" = 0 ] || fail "$(get "$state/errors") sectors count as corrected"
+	[ "$(get degraded)" = 0 ] || fail "the member was thrown out"
+	verify "with bad blocks"
+	linear | swap bad
+	sync_now repair
+	soon 100 "bad blocks are left" recorded "$state" 0
+	sync_now check
+	[ "$MISMATCH" = 0 ] || fail "mismatch_cnt is $MISMATCH"
+	verify "readable again"
+}
+
+is_degraded()
+{
+	[ "$(get degraded)" = 1 ]
+}
+
+# What cannot be recorded costs the member: of as many sectors as the log of bad blocks does
+# not take, or without such a log.
+too_many()
+{
+	modprobe dm-flakey 2> /dev/null
+	linear | mapped bad
+	build 5 /dev/mapper/bad
+	if [ "$1" = log ]; then
+		dumb $(($(data_offset) + 1000)) 9600 | swap bad
+	else
+		stop_md
+		must mdadm --assemble --run --update=no-bbl $MD "${DISK[0]}" \
+			/dev/mapper/bad "${DISK[2]}" "${DISK[3]}"
+		dumb $(($(data_offset) + 1000)) 16 | swap bad
+	fi
+	drop_caches
+	dmesg -C
+	read_all
+	sync_now check
+	soon 100 "the member is not taken out" is_degraded
+	dmesg | grep -q "not corrected by rewriting, and bad blocks cannot be recorded" ||
+		fail "nothing is said"
+	verify "without the member"
 }
 
 # Writes fail: the member goes, the writer does not notice.

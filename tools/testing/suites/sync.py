@@ -35,7 +35,8 @@ def readerr(ctx, verdicts):
     """Unreadable and unwritable sectors are served from the others."""
     run_job(ctx, verdicts, "um", "readerr.sh", "readerr",
             [40] * 4 + [64],
-            ["unreadable:5", "unreadable:4", "dust", "unwritable", "doubly",
+            ["unreadable:5", "unreadable:4", "dust", "not_mended",
+             "too_many:log", "too_many:none", "unwritable", "doubly",
              "unrebuildable"],
             timeout=600, cpus=2)
 

@@ -344,6 +344,55 @@ fn events_of_no_member_are_ignored() {
     assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
 }
 
+/// What was written and cannot be read is a bad block: the write is lost if parity goes as well, and fails.
+#[test]
+fn what_cannot_be_read_though_it_was_written_counts_as_lost() {
+    let row = RowMask::single(0);
+    for parity in [true, false] {
+        let mut stripe = Stripe::new();
+        stripe.write(row, false);
+        note_bad(&mut stripe.strips[0], row, false);
+        stripe.write_done(0, row, true);
+        stripe.write_done(1, row, true);
+        if !parity {
+            note_bad(&mut stripe.strips[2], row, true);
+        }
+        stripe.write_done(2, row, parity);
+        let done = if parity { (row, NONE) } else { (NONE, row) };
+        assert_eq!((stripe.acts.complete, stripe.acts.fail_write), done);
+    }
+}
+
+/// The shell is told of what was written because it could not be read, until it is told that it has been.
+#[test]
+fn what_was_rewritten_is_known() {
+    let (row, other) = (RowMask::single(0), RowMask::single(1));
+    let mut stripe = Stripe::new();
+    let strips = &mut stripe.strips;
+    stripe.st.attach_read(strips, 0, row);
+    stripe.plan();
+    stripe.step(Event::ReadDone {
+        slot: 0,
+        rows: row,
+        ok: false,
+    });
+    for slot in [1, 2] {
+        stripe.step(Event::ReadDone {
+            slot,
+            rows: row,
+            ok: true,
+        });
+    }
+    stripe.ops_done();
+    let strip = stripe.strips[0];
+    assert_eq!(strip.act.write, row);
+    assert_eq!(strip.mended(row | other, false), row);
+    assert_eq!(strip.mended(row | other, true), NONE);
+    stripe.write_done(0, row, true);
+    assert_eq!(stripe.strips[0].mended(row, false), NONE);
+    assert!(stripe.st.is_idle(&stripe.strips, &stripe.policy));
+}
+
 /// A write through the journal that two members do not take.
 fn lost_by_two(lose: impl Fn(&mut Strip)) -> Stripe {
     let row = RowMask::single(0);

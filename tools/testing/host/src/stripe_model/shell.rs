@@ -2431,7 +2431,6 @@ fn story_of(acts: &Actions, tasks: &[Task]) -> String {
             ("fill", a.fill),
             ("drain", a.drain),
             ("fail_read", a.fail_read),
-            ("corrected", a.corrected),
             ("result", t.result),
         ];
         for (name, mask) in masks.iter().filter(|m| m.1.any()) {

@@ -425,7 +425,7 @@ impl Row {
     }
 
     fn report(&mut self) {
-        let missed = self.is_beyond() && self.any(|c| c.mine && !c.parity && c.gone());
+        let missed = self.is_beyond() && self.any(|c| c.mine && !c.parity && (c.gone() || c.recorded));
         let bad = self.is_over() || self.unwritten || missed;
         let noted = bad && !self.is_over() && !self.unwritten;
         if self.user {
