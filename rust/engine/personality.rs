@@ -511,6 +511,14 @@ impl Personality for Array {
         Err(eopnotsupp())
     }
 
+    fn start_reshape(&self, mddev: &Mddev) -> Result {
+        pr_err!(
+            "{}: reshape is not supported by this version\n",
+            mddev.name()
+        );
+        Err(EINVAL)
+    }
+
     fn quiesce(&self, _mddev: &Mddev, stop: bool) {
         Array::quiesce(self, stop);
     }

@@ -50,6 +50,9 @@ pub(crate) trait Personality: Sized + Send + Sync + 'static {
     fn size(mddev: &Mddev, sectors: u64, raid_disks: i32) -> u64;
     /// Whether the wanted shape can be reached.
     fn check_reshape(&self, mddev: &Mddev) -> Result;
+    /// Begins a reshape. Without such a function, md would refuse arrays that are being reshaped before
+    /// [`Self::run`] could say why.
+    fn start_reshape(&self, mddev: &Mddev) -> Result;
     /// Changes how parity is kept right after a crash, to what a user wrote; with the array suspended
     /// and locked.
     fn change_consistency_policy(&self, mddev: &Mddev, policy: &CStr) -> Result;
@@ -141,7 +144,7 @@ impl<P: Personality> Registration<P> {
             resize: Some(Self::resize_callback),
             size: Some(Self::size_callback),
             check_reshape: Some(Self::check_reshape_callback),
-            start_reshape: None,
+            start_reshape: Some(Self::start_reshape_callback),
             finish_reshape: None,
             update_reshape_pos: None,
             prepare_suspend: None,
@@ -360,6 +363,15 @@ impl<P: Personality> Registration<P> {
     unsafe extern "C" fn check_reshape_callback(mddev: *mut sys::mddev) -> kernel::ffi::c_int {
         // SAFETY: By our contract.
         let result = unsafe { Self::with(mddev, Err(ENODEV), |p, m| p.check_reshape(m)) };
+        from_result(|| result.map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// As md core calls it.
+    unsafe extern "C" fn start_reshape_callback(mddev: *mut sys::mddev) -> kernel::ffi::c_int {
+        // SAFETY: By our contract.
+        let result = unsafe { Self::with(mddev, Err(ENODEV), |p, m| p.start_reshape(m)) };
         from_result(|| result.map(|()| 0))
     }
 

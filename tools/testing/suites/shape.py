@@ -58,6 +58,24 @@ def requests(ctx, verdicts):
             timeout=900, cpus=2)
 
 
+STARTS = ("dirty_degraded 5 4", "dirty_degraded 6 5",
+          "parity_only 5 parity-last", "parity_only 4 -", "too_few 5 4 2",
+          "too_few 6 5 2", "journal_and_bitmap", "ppl", "reshape",
+          "metadata 0.90", "metadata 1.0", "metadata 1.1", "blocked 5",
+          "blocked 6", "flags 5", "flags 6")
+FEW_STARTS = ("dirty_degraded 6 5", "ppl", "blocked 5")
+# What others of the list come near to.
+MORE_STARTS = ("dirty_degraded 5 4", "too_few 5 4 2", "metadata 1.0",
+               "metadata 1.1", "blocked 6", "flags 5")
+
+
+def starts(ctx, verdicts):
+    """Dirty and degraded, too few members, and what is refused."""
+    cases = [case for case in STARTS if ctx.full or case not in MORE_STARTS]
+    run_job(ctx, verdicts, "um", "starts.sh", "starts", [20] * 6 + [64],
+            ctx.cases(cases, FEW_STARTS), timeout=900, cpus=2)
+
+
 DISCARDS = ("ranges 5 4 64", "ranges 6 5 4 bitmap", "ranges 4 3 512",
             "ranges 5 3 64 lockless", "ranges 5 3 64 write-through",
             "ranges 6 4 64 write-back", "everything 5 3 64",
