@@ -264,14 +264,22 @@ wait_whole()
 	wait_idle
 }
 
-# sync_now check|repair: run it; its count of mismatched sectors is MISMATCH.
+# sync_now check|repair: run it to its end; its count of mismatched sectors is MISMATCH. What
+# md does besides, such as taking in a spare, may interrupt it.
 sync_now()
 {
-	wait_idle
-	echo "$1" > $SYS/sync_action || fail "$1 is refused"
-	sleep 0.1
-	wait_idle
-	MISMATCH=$(get mismatch_cnt)
+	local n mark
+	for n in 1 2 3 4 5; do
+		wait_idle
+		mark="sync_now $1 $n $RANDOM"
+		echo "$mark" > /dev/kmsg
+		echo "$1" > $SYS/sync_action || fail "$1 is refused"
+		sleep 0.1
+		wait_idle
+		MISMATCH=$(get mismatch_cnt)
+		! dmesg | sed -n "/$mark/,\$p" | grep "md: md0: $1 done" || return 0
+	done
+	fail "no $1 comes to its end"
 }
 
 no_mismatch()
