@@ -277,7 +277,7 @@ sync_now()
 		sleep 0.1
 		wait_idle
 		MISMATCH=$(get mismatch_cnt)
-		! dmesg | sed -n "/$mark/,\$p" | grep "md: md0: $1 done" || return 0
+		! dmesg | sed -n "/$mark/,\$p" | grep "md: ${MD##*/}: $1 done" || return 0
 	done
 	fail "no $1 comes to its end"
 }

@@ -76,6 +76,15 @@ def starts(ctx, verdicts):
             ctx.cases(cases, FEW_STARTS), timeout=900, cpus=2)
 
 
+EXTERNAL = ("rebuilt imsm 5", "rebuilt ddf 5", "rebuilt ddf 6", "recorded")
+
+
+def external(ctx, verdicts):
+    """Containers of IMSM and DDF, which mdmon keeps."""
+    run_job(ctx, verdicts, "um", "external.sh", "external",
+            [40] * 5 + [64], EXTERNAL, timeout=600, cpus=2)
+
+
 DISCARDS = ("ranges 5 4 64", "ranges 6 5 4 bitmap", "ranges 4 3 512",
             "ranges 5 3 64 lockless", "ranges 5 3 64 write-through",
             "ranges 6 4 64 write-back", "everything 5 3 64",
