@@ -9,6 +9,7 @@
 #   reads         members that are there are read when the cache is full
 #   smallest:LEVEL:MODE   64 writers and the smallest stripe_cache_size
 #   hotplug:MODE          CPUs come and go under writers
+#   cgroup:MODE           writers of files may have next to no memory
 # MODE is none, write-through or write-back.
 # Disks: six members, the journal, the writer's log. SECONDS_LONG: of each load.
 
@@ -336,6 +337,55 @@ hotplug()
 	stop_md
 }
 
+# content I: of the Ith file.
+content()
+{
+	yes "this is line $1 of many" | head -c $((FILE_MIB << 20))
+}
+
+# cgroup MODE: four write files with less memory than one of them takes.
+cgroup()
+{
+	local box=/sys/fs/cgroup/writers i pids=() words=()
+	FILE_MIB=16
+	mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup ||
+		fail "no cgroups"
+	echo +memory > /sys/fs/cgroup/cgroup.subtree_control ||
+		fail "this kernel cannot limit memory"
+	mkdir -p $box /tmp/files
+	echo 12M > $box/memory.max
+	echo 0 > $box/memory.swap.max 2> /dev/null
+	[ "$1" = none ] || words=(--write-journal "$JOURNAL")
+	create 5 5 64 - $SIZE --assume-clean "${words[@]}"
+	[ "$1" = none ] || echo "$1" > $SYS/journal_mode || fail "no $1"
+	sync_now repair
+	must mkfs.ext4 -q -F $MD
+	must mount $MD /tmp/files
+	for i in 1 2 3 4; do
+		( echo $BASHPID > $box/cgroup.procs
+		  content $i > /tmp/files/$i && sync /tmp/files/$i ) &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do
+		soon $((PATIENCE * 10)) "a writer hangs" gone "$i"
+		wait "$i" || fail "a writer failed"
+	done
+	grep -E "^(max|oom_kill) " $box/memory.events
+	! grep -q "^max 0" $box/memory.events || fail "the limit was not reached"
+	grep -q "^oom_kill 0" $box/memory.events || fail "a writer was killed"
+	must umount /tmp/files
+	drop_caches
+	must mount $MD /tmp/files
+	for i in 1 2 3 4; do
+		content $i | cmp - /tmp/files/$i || fail "file $i is wrong"
+	done
+	must umount /tmp/files
+	rmdir $box
+	[ "$1" != write-back ] || echo write-through > $SYS/journal_mode
+	no_mismatch "after the writers"
+	stop_md
+}
+
 for spec in "$@"; do
 	use "$MODULE"
 	clean_up
@@ -354,6 +404,7 @@ for spec in "$@"; do
 	reads) try "reads beside a full cache" reads ;;
 	smallest) try "smallest, level $level, $mode" smallest "$level" "$mode" ;;
 	hotplug) try "hotplug, $level" hotplug "$level" ;;
+	cgroup) try "limited writers, $level" cgroup "$level" ;;
 	esac
 	clean_up
 done

@@ -19,8 +19,8 @@ def limits(ctx, verdicts):
 
 
 def hotplug_stock(ctx, verdicts):
-    """CPUs go and come under writers, on Debian's kernel."""
+    """CPUs go and come under writers, which may lack memory; Debian's kernel."""
     run_job(ctx, verdicts, "qemu", "limits.sh", "hotplug-stock", DISKS,
-            [f"hotplug:{mode}" for mode in ctx.pick(
-                ("none", "write-back"), MODES)],
+            [f"{case}:{mode}" for case in ("hotplug", "cgroup")
+             for mode in ctx.pick(("none", "write-back"), MODES)],
             timeout=600, cpus=2, env={"TOGGLES": ctx.pick(15, 300)})
