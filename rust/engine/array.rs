@@ -453,11 +453,14 @@ impl Array {
         // The sync thread quiesces without md's lock; all others hold it.
         let locked = !self.mddev.in_sync_thread();
         while self.turns.fetch_add(0, Full) != 0
+            || self.direct_reads.count() != 0
+            // Before: what has work may be dirty when that is done.
+            || self.cache.active() != 0
+            || self.is_dirty()
+            // And after: what was dirty may be on its way out meanwhile.
             || self.cache.active() != 0
             // What a stripe began just before it was without work.
             || self.turns.fetch_add(0, Full) != 0
-            || self.direct_reads.count() != 0
-            || self.is_dirty()
         {
             // Who holds md's lock must record failures that our stripes wait
             // for himself: nobody else can.
