@@ -62,7 +62,8 @@ STARTS = ("dirty_degraded 5 4", "dirty_degraded 6 5",
           "parity_only 5 parity-last", "parity_only 4 -", "too_few 5 4 2",
           "too_few 6 5 2", "journal_and_bitmap", "ppl", "reshape",
           "metadata 0.90", "metadata 1.0", "metadata 1.1", "blocked 5",
-          "blocked 6", "flags 5", "flags 6")
+          "blocked 6", "flags 5", "flags 6", "left 5 2 raid1",
+          "left 4 4 raid0")
 FEW_STARTS = ("dirty_degraded 6 5", "ppl", "blocked 5")
 # What others of the list come near to.
 MORE_STARTS = ("dirty_degraded 5 4", "too_few 5 4 2", "metadata 1.0",
