@@ -88,11 +88,13 @@ nap()
 	sleep $((tenths / 10)).$((tenths % 10))
 }
 
-# Until a rebuild has begun, or nobody is missing (any more).
+# Until a rebuild has begun, or nobody is missing (any more), or there is nothing to rebuild on:
+# a spare may have taken the place of a member that was replaced.
 rebuilding()
 {
 	local n=0
-	until [ "$(get sync_action)" = recover ] || [ "$(get degraded)" = 0 ]; do
+	until [ "$(get sync_action)" = recover ] || [ "$(get degraded)" = 0 ] ||
+		! (one_of spare); do
 		[ $n -lt $((PATIENCE * 10)) ] || fail "no rebuild: $(get sync_action)"
 		sleep 0.1
 		n=$((n + 1))
