@@ -249,7 +249,7 @@ administrate()
 				take_out "$ONE"
 			done
 			# What cannot be done now can be when nobody is missing.
-			if "$deed" || { wait_whole && "$deed"; }; then
+			if "$deed" || { whole_again && "$deed"; }; then
 				echo "$deed" >> $DONE
 			else
 				fail "$deed: nothing to do"
@@ -263,6 +263,17 @@ administrate()
 		decks=$((decks + 1))
 	done
 	sort $DONE | uniq -c
+}
+
+# Until nobody is missing; who is out comes back for it.
+whole_again()
+{
+	if [ "$(get degraded)" != 0 ]; then
+		while one_of out; do
+			put_in "$ONE"
+		done
+	fi
+	wait_whole
 }
 
 # Everybody comes back, and what was set is as it was.
