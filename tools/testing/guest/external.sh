@@ -51,22 +51,10 @@ container()
 	must mdadm --create $BOX --run --metadata="$meta" --raid-devices=4 "$@"
 	must mdadm --create $MD --run --level="$level" --raid-devices=4 \
 		--size=8192 --chunk=64 --assume-clean $BOX
-	soon_true "no mdmon" has_keeper
+	soon $((PATIENCE * 10)) "no mdmon" has_keeper
 	put --seed "$SEED" --ops 200 --threads 4
 	# Who keeps it, but for its name.
 	get metadata_version | tee -a /tmp/said
-}
-
-# soon_true TEXT COMMAND: it comes true.
-soon_true()
-{
-	local n text=$1
-	shift
-	for ((n = 0; n < PATIENCE * 10; n++)); do
-		! "$@" || return 0
-		sleep 0.1
-	done
-	fail "$text"
 }
 
 has_keeper()
@@ -90,7 +78,7 @@ found()
 	for name in md0 md126; do
 		[ ! -e /sys/block/$name/md/array_state ] || one_is $name
 	done
-	soon_true "no array" [ -e "$SYS/array_state" ]
+	soon $((PATIENCE * 10)) "no array" [ -e "$SYS/array_state" ]
 }
 
 # one_is NAME: the array is called that.
@@ -107,10 +95,10 @@ rebuilt()
 	container "$1" "$2" "${DISK[@]:0:4}"
 	say mdadm $MD --fail "${DISK[1]}"
 	put --resume --ops 100
-	soon_true "nobody is missing" is_missing 1
+	soon $((PATIENCE * 10)) "nobody is missing" is_missing 1
 	verify "degraded"
 	must mdadm $BOX --add "${DISK[4]}"
-	soon_true "it is not rebuilt" is_missing 0
+	soon $((PATIENCE * 10)) "it is not rebuilt" is_missing 0
 	wait_idle
 	verify "rebuilt"
 	no_mismatch "rebuilt"

@@ -20,6 +20,13 @@ crash()
 		dd if="${DISK[i]}" of=$COPY/$i bs=1M iflag=direct 2> /dev/null
 	done
 	stop_md
+	crash_again "$1"
+}
+
+# The same once more.
+crash_again()
+{
+	local i
 	for ((i = 0; i < $1; i++)); do
 		dd if=$COPY/$i of="${DISK[i]}" bs=1M oflag=direct 2> /dev/null
 	done
@@ -83,7 +90,7 @@ dirty_degraded()
 	wait_idle
 	verify "started dirty and degraded, by parameter"
 	stop_md
-	crash_again
+	crash_again $N
 	assembled forced --force --run "${left[@]}"
 	wait_idle
 	verify "started dirty and degraded, by force"
@@ -95,20 +102,15 @@ dirty_degraded()
 	shot rebuilt
 }
 
-# The disks as they were after the power cut.
-crash_again()
+sync_is()
 {
-	local i
-	for ((i = 0; i < N; i++)); do
-		dd if=$COPY/$i of="${DISK[i]}" bs=1M oflag=direct 2> /dev/null
-	done
+	[ "$(get sync_action)" = "$1" ]
 }
 
 # LEVEL LAYOUT: nothing but parity was being rebuilt, which costs no data. raid456 overlooks that
 # level 4 is such a case.
 parity_only()
 {
-	local i
 	N=4
 	junk $N /dev/zero
 	create "$1" $N 64 "$2" $SIZE --assume-clean --bitmap=none
@@ -119,15 +121,12 @@ parity_only()
 	must mdadm --zero-superblock "${DISK[3]}"
 	speed 10
 	must mdadm $MD --add "${DISK[3]}"
-	for ((i = 0; i < PATIENCE * 10; i++)); do
-		[ "$(get sync_action)" != recover ] || break
-		sleep 0.1
-	done
+	soon $((PATIENCE * 10)) "no rebuild" sync_is recover
 	put --resume --ops 50
 	crash 4
 	assembled "parity is missing" --run "${DISK[@]:0:3}"
 	stop_md
-	crash_again
+	crash_again $N
 	assembled "parity is half there" --run "${DISK[@]:0:4}"
 	[ -e $SYS/array_state ] || fail "it does not start"
 	speed 1000000
@@ -214,7 +213,6 @@ ppl()
 # What raid456 was reshaping, too.
 reshape()
 {
-	local i
 	use raid456
 	junk 5 /dev/zero
 	create 5 4 64 - $SIZE --assume-clean
@@ -222,10 +220,7 @@ reshape()
 	must mdadm $MD --add "${DISK[4]}"
 	speed 10
 	must mdadm --grow $MD --raid-devices=5 --backup-file=/tmp/backup
-	for ((i = 0; i < PATIENCE * 10; i++)); do
-		[ "$(get sync_action)" != reshape ] || break
-		sleep 0.1
-	done
+	soon $((PATIENCE * 10)) "no reshape" sync_is reshape
 	sleep 1
 	grep -v none $SYS/reshape_position || fail "nothing is reshaped"
 	crash 5
@@ -344,10 +339,9 @@ left()
 
 echo 0 > $DIRTY
 for name in "$@"; do
+	# shellcheck disable=SC2086
 	case $name in
-	# shellcheck disable=SC2086
 	ppl | reshape | "parity_only 4 "*) try "$name" $name ;;
-	# shellcheck disable=SC2086
 	*) try "$name" same "${name%% *}" $name ;;
 	esac
 	use "$MODULE"
