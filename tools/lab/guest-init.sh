@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # What a lab machine runs once /lab is mounted: sets the system up, runs the
-# job, leaves its exit code in /lab/job.rc, and stops. /lab/job.env holds
+# job, leaves its exit code in /lab/job.rc, and stops; /lab/job.begun is
+# there from the moment that the job begins. /lab/job.env holds
 # the settings, written by tools/lab/machine.py:
 #
 #   LAB_KIND    qemu or um
@@ -108,5 +109,6 @@ if [ "$LAB_SHELL" = 1 ]; then
 	setsid busybox cttyhack bash
 	stop $?
 fi
+: > /lab/job.begun
 setsid /lab/job < /dev/null > /lab/job.log 2>&1
 stop $?

@@ -26,6 +26,9 @@ from .util import REPO, LabError, log_tail
 _HERE = Path(__file__).parent
 _POLL = 0.02
 
+# Seconds until the job must have begun: ten times what emulation needs.
+_BOOT = 300
+
 
 class MachineError(LabError):
     """A machine did not do what it should."""
@@ -37,6 +40,10 @@ class MachineTimeout(MachineError):
 
 class MachineDied(MachineError):
     """A machine went away (panic, kill) before its job had ended."""
+
+
+class MachineMute(MachineError):
+    """A machine did not come to its job in time; it still runs."""
 
 
 @dataclass
@@ -183,6 +190,11 @@ class Machine(ABC):
             return None
 
     @property
+    def begun(self):
+        """Whether the machine has come to its job."""
+        return (self.share / "job.begun").exists()
+
+    @property
     def ended(self):
         """Whether the job has ended."""
         return self._exit_code() is not None
@@ -190,6 +202,7 @@ class Machine(ABC):
     def wait(self, timeout):
         """Return the job's exit code; the machine is dead afterwards."""
         deadline = time.monotonic() + timeout
+        boot_deadline = time.monotonic() + _BOOT
         while True:
             alive = self.process.poll() is None
             rc = self._exit_code()
@@ -202,6 +215,9 @@ class Machine(ABC):
             if time.monotonic() > deadline:
                 raise MachineTimeout(
                     self._story(f"job not done after {timeout} s"))
+            if time.monotonic() > boot_deadline and not self.begun:
+                raise MachineMute(
+                    self._story(f"has not come to its job in {_BOOT} s"))
             time.sleep(_POLL)
 
     def wait_for(self, text, timeout):

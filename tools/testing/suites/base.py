@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ sys.path.insert(0, str(REPO / "tools"))
 
 from lab import (Disk, LabError, MachineError, QemuGuest,  # noqa: E402
                  Uml, build_module)
-from lab.machine import MachineDied, machine_class  # noqa: E402
+from lab.machine import MachineDied, MachineMute, machine_class  # noqa: E402
 from lab.mdadm import raid6check  # noqa: E402
 from lab.roots import Choice, build_root, in_root  # noqa: E402
 from lab.util import CACHE, lock  # noqa: E402
@@ -220,17 +221,18 @@ def judge(ctx, verdicts, guest, name, rc, story=""):
 
 
 def stillborn(ctx, guest, name, error):
-    """Tell whether a machine died before it ran anything of ours.
+    """Tell whether a machine failed before it ran anything of ours.
 
     Emulated CPUs that patch their kernel's code while it boots were seen to
     stumble over the breakpoint that they put there meanwhile (Oops: int3).
     """
-    if not isinstance(error, MachineDied) or guest.job_log.stat().st_size:
+    if not isinstance(error, (MachineDied, MachineMute)) or guest.begun:
         return False
     _, kernel = keep_logs(ctx, guest, f"{name}-stillborn")
-    why = (complaints(kernel) or ["its kernel says nothing"])[0][:100]
-    print(f"    note: {name}: the machine died before its job began, and is "
-          f"started once more: {why}", flush=True)
+    why = complaints(kernel)[:1] or kernel.split("\n")[-2:]
+    how = "died" if isinstance(error, MachineDied) else "hung"
+    print(f"    note: {name}: the machine {how} before its job began, and is "
+          f"started once more: {' '.join(why)[:100]}", flush=True)
     return True
 
 
@@ -251,6 +253,7 @@ def run_job(ctx, verdicts, kind, script, name, disks, args=(), env=None,
                 story = str(error).splitlines()[0]
                 if again and stillborn(ctx, guest, name, error):
                     continue
+                print(textwrap.indent(str(error), "    | "), flush=True)
             break
         judge(ctx, verdicts, guest, name, rc, story)
     shutil.rmtree(guest.workdir, ignore_errors=True)
